@@ -1,0 +1,325 @@
+"""YAML documents as trees of nodes that know their file and line.
+
+The dialect is YAML 1.2's core schema with three restrictions: booleans are ``true`` and ``false`` only, duplicate keys
+are errors, and tags and merge keys are refused. ``extends`` chains documents: mappings merge, lists replace, and a
+mapping whose ``type`` changes is replaced whole. Command-line overrides are one more document on top.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from i2i.errors import ConfigError, Problem
+
+COMMAND_LINE = "<command line>"
+MAX_NODES = 100_000  # an alias bomb of a few lines stands for billions of nodes
+
+Key = str | int
+_OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=", re.ASCII)
+
+_SCALARS = {
+    "bool": (r"true|false", "tf"),
+    "null": (r"null|~|", "n~\0"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+
+for _tag, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
+        )
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of a document, and where it stands.
+
+    Attributes:
+        value: A scalar, a list of nodes or a mapping of nodes.
+        place: ``file.yaml:12`` or ``<command line>``.
+        path: Keys and indices from the root of the document.
+    """
+
+    value: Any
+    place: str
+    path: tuple[Key, ...] = ()
+
+    def plain(self) -> Any:
+        """Returns the value without places: scalars, lists and dicts."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self.value, dict)
+
+    def get(self, key: str) -> "Node | None":
+        """Returns the child of a mapping, or ``None``."""
+        return self.value.get(key) if isinstance(self.value, dict) else None
+
+    def items(self) -> Iterator[tuple[str, "Node"]]:
+        yield from self.value.items() if isinstance(self.value, dict) else ()
+
+    def find(self, path: Sequence[Key]) -> "Node":
+        """Returns the node at a path below this one, or its nearest ancestor that exists."""
+        node = self
+        for key in path:
+            children = node.value
+            if isinstance(children, dict) and key in children:
+                node = children[key]
+            elif isinstance(children, list) and isinstance(key, int) and key < len(children):
+                node = children[key]
+            else:
+                break
+        return node
+
+    def without(self, keys: Iterable[str]) -> "Node":
+        """Returns a mapping that lacks some keys."""
+        dropped = set(keys)
+        return replace(self, value={key: child for key, child in self.items() if key not in dropped})
+
+    def problem(self, message: str, *path: Key, hints: Iterable[str] = ()) -> Problem:
+        """Makes a problem at a path below this node, which need not exist."""
+        return Problem(self.find(path).place, (*self.path, *path), message, tuple(hints))
+
+
+def merge(base: Node, over: Node) -> Node:
+    """Lays one document over another."""
+    if isinstance(base.value, list) and over.is_mapping and over.value and all(key.isdigit() for key in over.value):
+        return _merge_items(base, over)
+    if not base.is_mapping or not over.is_mapping:
+        return over
+    old, new = base.get("type"), over.get("type")
+    if old is not None and new is not None and old.value != new.value:
+        return over
+    merged = dict(base.value)
+    for key, child in over.items():
+        merged[key] = merge(merged[key], child) if key in merged else child
+    return replace(over, value=merged)
+
+
+def _merge_items(base: Node, over: Node) -> Node:
+    """Applies overrides such as ``losses.cycle.0.weight=5`` to a list."""
+    merged = list(base.value)
+    problems = []
+    for key, child in over.items():
+        if int(key) < len(merged):
+            merged[int(key)] = merge(merged[int(key)], child)
+        else:
+            problems.append(child.problem(f"the list has {len(merged)} items, counted from 0"))
+    if problems:
+        raise ConfigError(problems)
+    return replace(base, value=merged)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Node:
+    """Reads a YAML with all that it extends, and applies overrides.
+
+    Args:
+        path: The YAML file.
+        overrides: ``key.path=value``, the value in YAML; a list item is named by its index.
+
+    Returns:
+        The root node. ``plugins`` are absolute paths; ``extends`` is gone.
+
+    Raises:
+        ConfigError: A file cannot be read or parsed, or an override has no such form.
+    """
+    return merge(_load_chain(Path(path), ()), parse_overrides(overrides))
+
+
+def _load_chain(path: Path, chain: tuple[Path, ...]) -> Node:
+    root = parse_file(path)
+    resolved = path.resolve()
+    extends = root.get("extends")
+    if extends is None:
+        return _absolute_plugins(root, path.parent)
+    if not isinstance(extends.value, str):
+        raise ConfigError([extends.problem("expected the path of another YAML, relative to this one")])
+    parent = path.parent / extends.value
+    chain = (*chain, resolved)
+    if parent.resolve() in chain:
+        shown = " -> ".join(link.name for link in (*chain, parent.resolve()))
+        raise ConfigError([extends.problem(f"a cycle of documents that extend one another: {shown}")])
+    if not parent.is_file():
+        raise ConfigError([extends.problem(f"no file {str(parent)!r}")])
+    return merge(_load_chain(parent, chain), _absolute_plugins(root, path.parent).without(["extends"]))
+
+
+def _absolute_plugins(root: Node, folder: Path) -> Node:
+    plugins = root.get("plugins")
+    if plugins is None or not isinstance(plugins.value, list):
+        return root
+    paths = [
+        replace(item, value=str((folder / item.value).resolve())) if isinstance(item.value, str) else item
+        for item in plugins.value
+    ]
+    return replace(root, value={**root.value, "plugins": replace(plugins, value=paths)})
+
+
+def parse_file(path: Path) -> Node:
+    """Parses one YAML file, not what it extends."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError([Problem(str(path), (), "no such file")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), (), "not a text file in UTF-8")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(path), (), f"cannot be read: {error.strerror}")]) from None
+    root = parse(text, str(path))
+    if not root.is_mapping:
+        raise ConfigError([Problem(str(path), (), "expected a mapping such as 'pipeline: {type: cyclegan}'")])
+    return root
+
+
+def parse(text: str, source: str) -> Node:
+    """Parses YAML text into nodes placed at ``source:line``.
+
+    Raises:
+        ConfigError: The text is no YAML of the dialect; holds every problem found.
+    """
+    try:
+        tree = _Loader(text).get_single_node()
+        if tree is None:
+            return Node(None, f"{source}:1")
+        walk = _Walk(source)
+        root = walk.node(tree, (), ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{source}:{mark.line + 1}" if mark else source
+        raise ConfigError([Problem(place, (), f"not valid YAML: {error.problem or error.context}")]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([Problem(source, (), f"not valid YAML: {' '.join(str(error).split())}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(source, (), "nested too deeply")]) from None
+    if walk.problems:
+        raise ConfigError(walk.problems)
+    return root
+
+
+class _Walk:
+    """Turns PyYAML's nodes into ours and collects what the dialect refuses."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[Problem] = []
+        self.count = 0
+
+    def node(self, tree: yaml.Node, path: tuple[Key, ...], ancestors: tuple[int, ...]) -> Node:
+        place = f"{self.source}:{tree.start_mark.line + 1}"
+        self.count += 1
+        if id(tree) in ancestors or self.count > MAX_NODES:
+            if not self.problems:
+                self.problems.append(Problem(place, path, "an alias that contains itself, or too many values"))
+            return Node(None, place, path)
+        ancestors = (*ancestors, id(tree))
+        if isinstance(tree, yaml.MappingNode):
+            return Node(self._mapping(tree, path, ancestors), place, path)
+        if isinstance(tree, yaml.SequenceNode):
+            children = [self.node(child, (*path, i), ancestors) for i, child in enumerate(tree.value)]
+            return Node(children, place, path)
+        return Node(self._scalar(tree, place, path), place, path)
+
+    def _mapping(self, tree: yaml.MappingNode, path: tuple[Key, ...], ancestors: tuple[int, ...]) -> dict[str, Node]:
+        children: dict[str, Node] = {}
+        for key_tree, value_tree in tree.value:
+            place = f"{self.source}:{key_tree.start_mark.line + 1}"
+            key = key_tree.value
+            if not isinstance(key_tree, yaml.ScalarNode) or not isinstance(key, str):
+                self.problems.append(Problem(place, path, "a key must be plain text"))
+            elif key == "<<":
+                self.problems.append(Problem(place, (*path, key), "merge keys are not supported, use 'extends'"))
+            elif key in children:
+                self.problems.append(
+                    Problem(place, (*path, key), f"the key stands twice, first on {children[key].place}")
+                )
+            else:
+                child = self.node(value_tree, (*path, key), ancestors)
+                children[key] = replace(child, place=place)
+        return children
+
+    def _scalar(self, tree: yaml.ScalarNode, place: str, path: tuple[Key, ...]) -> Any:
+        kind = tree.tag.removeprefix("tag:yaml.org,2002:")
+        text = tree.value
+        if kind == "str":
+            return text
+        if kind == "bool" and text in ("true", "false"):
+            return text == "true"
+        if kind == "null":
+            return None
+        try:
+            if kind == "int":
+                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            if kind == "float":
+                return float(re.sub(r"\.(inf|nan)", r"\1", text, flags=re.IGNORECASE))
+        except ValueError as error:
+            self.problems.append(Problem(place, path, f"not a number: {error}"))
+            return None
+        self.problems.append(Problem(place, path, f"the tag {tree.tag!r} is not supported"))
+        return None
+
+
+def is_override(argument: str) -> bool:
+    """Tells ``key.path=value`` from a path."""
+    return _OVERRIDE.match(argument) is not None
+
+
+def parse_overrides(overrides: Sequence[str]) -> Node:
+    """Turns ``key.path=value`` arguments into one document; a later one wins.
+
+    Raises:
+        ConfigError: An argument has another form, or its value is no YAML.
+    """
+    root = Node({}, COMMAND_LINE)
+    for override in overrides:
+        if not is_override(override):
+            problem = Problem(COMMAND_LINE, (), f"expected key.path=value, got {override!r}")
+            raise ConfigError([problem])
+        dotted, _, text = override.partition("=")
+        keys: tuple[Key, ...] = tuple(dotted.split("."))
+        try:
+            value = parse(text, COMMAND_LINE)
+        except ConfigError as error:
+            message = error.problems[0].message
+            raise ConfigError([Problem(COMMAND_LINE, keys, f"{message} in {text!r}")]) from None
+        node = _relocated(value, keys)
+        for depth in range(len(keys) - 1, -1, -1):
+            node = Node({str(keys[depth]): node}, COMMAND_LINE, keys[:depth])
+        root = merge(root, node)
+    return root
+
+
+def _relocated(node: Node, path: tuple[Key, ...]) -> Node:
+    """Moves a node parsed on its own to its path in the document, all of it placed on the command line."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: _relocated(child, (*path, key)) for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [_relocated(child, (*path, i)) for i, child in enumerate(value)]
+    return Node(value, COMMAND_LINE, path)
+
+
+def dump(data: Any) -> str:
+    """Writes plain data as YAML that :func:`parse` reads back to the same values."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

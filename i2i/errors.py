@@ -1,0 +1,75 @@
+"""The exceptions users meet. Each prints as one line, with hints on indented lines below it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class I2IError(Exception):
+    """Base of all errors that are the user's to solve.
+
+    Args:
+        message: One line: where, what is wrong, what would work.
+        hints: Ways on, each shown on an indented line of its own.
+    """
+
+    def __init__(self, message: str, hints: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = tuple(hints)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"    {hint}" for hint in self.hints)])
+
+
+class RegistryError(I2IError):
+    """A component's name is unknown or claimed twice, or its code cannot be imported."""
+
+
+class DataError(I2IError):
+    """Images or folders that cannot be used as asked."""
+
+
+class CheckpointError(I2IError):
+    """A checkpoint or bundle that cannot be read or does not fit."""
+
+
+class ArgumentError(ValueError):
+    """A constructor argument that is out of range, somewhere inside a nested value.
+
+    Args:
+        message: What is wrong and what would work.
+        path: Keys and indices from the node to the culprit, e.g. ``("transforms", 2, "height")``.
+    """
+
+    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a configuration.
+
+    Attributes:
+        place: ``file.yaml:12`` or ``<command line>``.
+        path: Keys and indices of the culprit in the document; empty for the document itself.
+        message: What is wrong and, where one is near, what was meant.
+        hints: Ways on.
+    """
+
+    place: str
+    path: tuple[str | int, ...]
+    message: str
+    hints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.place} {'.'.join(map(str, self.path))}".rstrip()
+        return "\n".join([f"{where}: {self.message}", *(f"    {hint}" for hint in self.hints)])
+
+
+class ConfigError(I2IError):
+    """A configuration with one or more problems, all shown at once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))

@@ -1,0 +1,230 @@
+"""Registries: the names that a YAML may use, and where their code is.
+
+A name comes from one of three places: the table of built-in components below, an installed package's entry point
+(group ``i2i.generators`` and so on, value ``package.module:Class``), or a decorator in running code. Listing names
+reads metadata only; a component's code is imported when its name is used, never before.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from i2i.errors import RegistryError
+
+Component = TypeVar("Component", bound=Callable[..., Any])
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Returns ``", did you mean 'x'?"`` for the nearest candidate, or an empty string where none is near."""
+    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered name.
+
+    Attributes:
+        name: The name in YAML.
+        target: ``package.module:Class``.
+        owner: The distribution, ``i2i`` or the local file that registered it.
+        loaded: The class itself, where it was registered by running code.
+    """
+
+    name: str
+    target: str
+    owner: str
+    loaded: Callable[..., Any] | None = None
+
+    def load(self) -> Callable[..., Any]:
+        if self.loaded is not None:
+            return self.loaded
+        return EntryPoint(self.name, self.target, "").load()
+
+
+class Registry:
+    """The components of one kind.
+
+    Args:
+        kind: Singular, as in messages: ``generator``.
+        builtin: Name -> ``package.module:Class`` of the components of this package.
+        group: Entry-point group that other packages use; ``None`` where plugins have no place.
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, str], group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtin = dict(builtin)
+        self._local: dict[str, Entry] = {}
+
+    def register(self, name: str, *, owner: str | None = None) -> Callable[[Component], Component]:
+        """Registers a class from running code: ``@GENERATORS.register("name")``.
+
+        Raises:
+            RegistryError: Another component of the kind has the name already.
+        """
+
+        def decorate(component: Component) -> Component:
+            module = inspect.getmodule(component)
+            source = owner or getattr(module, "__file__", None) or component.__module__
+            previous = self._local.get(name)
+            if previous is not None and previous.owner != source:
+                raise self._clash(name, [previous.owner, source])
+            if name in self._builtin:
+                raise self._clash(name, ["i2i", source])
+            target = f"{component.__module__}:{component.__qualname__}"
+            self._local[name] = Entry(name, target, source, component)
+            return component
+
+        return decorate
+
+    def entries(self) -> dict[str, list[Entry]]:
+        """All entries by name, sorted; a name with more than one entry is a clash."""
+        found: dict[str, list[Entry]] = {}
+        for name, target in self._builtin.items():
+            found.setdefault(name, []).append(Entry(name, target, "i2i"))
+        for point in entry_points(group=self.group) if self.group else ():
+            owner = point.dist.name if point.dist else point.value
+            entry = Entry(point.name, point.value, owner)
+            if entry not in found.setdefault(point.name, []):  # an editable install can be listed twice
+                found[point.name].append(entry)
+        for name, entry in self._local.items():
+            found.setdefault(name, []).append(entry)
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        return list(self.entries())
+
+    def entry(self, name: str) -> Entry:
+        """Finds a name without importing its code.
+
+        Raises:
+            RegistryError: The name is unknown, or claimed by two owners.
+        """
+        entries = self.entries()
+        if name not in entries:
+            raise RegistryError(
+                f"no {self.kind} is named {name!r}{did_you_mean(name, entries)}",
+                [f"{self.kind}s: {', '.join(entries) or 'none'}"],
+            )
+        if len(entries[name]) > 1:
+            raise self._clash(name, [entry.owner for entry in entries[name]])
+        return entries[name][0]
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """Imports and returns the component of a name.
+
+        Raises:
+            RegistryError: The name is unknown or ambiguous, or importing its code fails.
+        """
+        entry = self.entry(name)
+        try:
+            return entry.load()
+        except Exception as error:  # third-party code may raise anything while it is imported
+            raise RegistryError(
+                f"{self.kind} {name!r} of {entry.owner} cannot be imported from {entry.target}: "
+                f"{type(error).__name__}: {error}",
+                [f"reinstall or remove {entry.owner}, or report this to its author"] if entry.owner != "i2i" else [],
+            ) from error
+
+    def _clash(self, name: str, owners: list[str]) -> RegistryError:
+        return RegistryError(
+            f"the {self.kind} name {name!r} is claimed by {' and '.join(owners)}",
+            ["uninstall one of them, or rename one component"],
+        )
+
+
+GENERATORS = Registry(
+    "generator",
+    {
+        "resnet": "i2i.networks.resnet:ResNetGenerator",
+        "unet": "i2i.networks.unet:UNetGenerator",
+    },
+    "i2i.generators",
+)
+DISCRIMINATORS = Registry(
+    "discriminator",
+    {"patchgan": "i2i.networks.patchgan:PatchGANDiscriminator"},
+    "i2i.discriminators",
+)
+ENCODERS = Registry("encoder", {}, "i2i.encoders")
+LOSSES = Registry(
+    "loss",
+    {
+        "vanilla": "i2i.losses.adversarial:Vanilla",
+        "lsgan": "i2i.losses.adversarial:LSGAN",
+        "hinge": "i2i.losses.adversarial:Hinge",
+        "non_saturating": "i2i.losses.adversarial:NonSaturating",
+        "wgan": "i2i.losses.adversarial:WGAN",
+        "l1": "i2i.losses.pixel:L1",
+        "l2": "i2i.losses.pixel:L2",
+        "smooth_l1": "i2i.losses.pixel:SmoothL1",
+        "charbonnier": "i2i.losses.pixel:Charbonnier",
+    },
+    "i2i.losses",
+)
+DATASETS = Registry(
+    "dataset",
+    {
+        "paired": "i2i.data.paired:Paired",
+        "unpaired": "i2i.data.unpaired:Unpaired",
+        "synthetic": "i2i.data.synthetic:Synthetic",
+    },
+    "i2i.datasets",
+)
+PIPELINES = Registry(
+    "pipeline",
+    {
+        "pix2pix": "i2i.pipelines.pix2pix:Pix2Pix",
+        "cyclegan": "i2i.pipelines.cyclegan:CycleGAN",
+    },
+    "i2i.pipelines",
+)
+METRICS = Registry("metric", {}, "i2i.metrics")
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        name.lower(): f"torch.optim:{name}"
+        for name in ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
+    },
+)
+SCHEDULES = Registry(
+    "schedule",
+    {
+        name.lower(): f"i2i.training.schedules:{name}"
+        for name in ("Constant", "Linear", "Cosine", "Step", "MultiStep", "Exponential")
+    },
+)
+
+REGISTRIES = {
+    registry.kind: registry
+    for registry in (
+        GENERATORS,
+        DISCRIMINATORS,
+        ENCODERS,
+        LOSSES,
+        DATASETS,
+        PIPELINES,
+        METRICS,
+        OPTIMIZERS,
+        SCHEDULES,
+    )
+}
+
+
+def registry_of(kind: str) -> Registry:
+    """Finds a registry by its kind, in singular or plural.
+
+    Raises:
+        RegistryError: No such kind.
+    """
+    plurals = {"losses": "loss"}
+    singular = plurals.get(kind, kind if kind in REGISTRIES else kind.removesuffix("s"))
+    if singular not in REGISTRIES:
+        raise RegistryError(f"no kind of component is named {kind!r}{did_you_mean(kind, REGISTRIES)}",
+                            [f"kinds: {', '.join(REGISTRIES)}"])
+    return REGISTRIES[singular]
