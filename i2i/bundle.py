@@ -1,0 +1,214 @@
+"""A bundle: one ``.safetensors`` file with all that translation needs.
+
+The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one JSON value a key, tells how to build the
+networks and how to use them. Reading a bundle runs no code from it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from i2i.build import parameters_of
+from i2i.errors import CheckpointError, RegistryError
+from i2i.experiment import Experiment
+from i2i.pipelines.base import Direction, Pipeline
+from i2i.plugins import load_plugin_file, sha256
+from i2i.registry import PIPELINES, REGISTRIES
+from i2i.training.checkpoints import write_atomically
+
+FORMAT = 1
+
+
+@dataclass
+class BundleInfo:
+    """The metadata of a bundle.
+
+    Attributes:
+        name: The experiment's.
+        step: Training steps behind the weights.
+        pipeline: ``{"type": ..., **arguments}``.
+        networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each.
+        directions: What users ask for -> the pipeline's own direction; the first is the default.
+        channels: Of the domains ``a`` and ``b``, as users name them.
+        value_range: Of the tensors that the networks take and give.
+        norm_policy: See :func:`i2i.inference.policy.translating`.
+        dropout_policy: See :func:`i2i.inference.policy.translating`.
+        size: Height and width of the training crops, where known.
+        seed: Decides the noise of generators with dropout.
+        config: The resolved configuration.
+        metrics: Measured on the weights.
+        versions: Of i2i and torch.
+        format: Of the metadata.
+    """
+
+    name: str
+    step: int
+    pipeline: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    directions: dict[str, Direction]
+    channels: dict[str, int]
+    norm_policy: str
+    dropout_policy: str
+    size: list[int] | None = None
+    seed: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    value_range: list[float] = field(default_factory=lambda: [-1.0, 1.0])
+    format: int = FORMAT
+
+    def input_channels(self, direction: str) -> int:
+        return self.channels[direction[0]]
+
+    def output_channels(self, direction: str) -> int:
+        return self.channels[direction[2]]
+
+
+def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: int) -> None:
+    """Writes the generators of a pipeline, whole or not at all."""
+    letters = dict.fromkeys(pipeline.directions.values())
+    networks = {
+        letter: {
+            "kind": plan.kind,
+            "type": plan.type,
+            "arguments": plan.arguments,
+            "owner": plan.owner(),
+        }
+        for letter, plan in experiment.network_plans.items()
+        if letter in letters
+    }
+    config = experiment.resolved()
+    info = BundleInfo(
+        name=experiment.name,
+        step=step,
+        pipeline=config["pipeline"],
+        networks=networks,
+        directions=experiment.directions,  # type: ignore[arg-type]
+        channels=dict(experiment.dataset.channels),
+        norm_policy=pipeline.norm_policy,
+        dropout_policy=pipeline.dropout_policy,
+        size=experiment.image_size,
+        seed=experiment.settings.seed,
+        config=config,
+        versions={"i2i": _own_version(), "torch": torch.__version__},
+    )
+    tensors = {
+        f"{letter}.{name}": tensor.detach().cpu().contiguous().clone()
+        for letter in letters
+        for name, tensor in pipeline.members[letter].state_dict().items()
+    }
+    metadata = {key: json.dumps(value) for key, value in asdict(info).items()}
+    data = save(tensors, metadata)
+    write_atomically(path, lambda file: file.write(data))
+
+
+def find_bundle(model: str | Path, best: bool = False) -> Path:
+    """Finds the bundle of a run folder; a bundle is its own.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    path = Path(model)
+    if path.is_dir():
+        name = "best.safetensors" if best else "model.safetensors"
+        if not (path / name).is_file():
+            raise CheckpointError(
+                f"{path}: the folder holds no {name}",
+                ["expected a run folder, which has one after its first checkpoint, or a bundle file"],
+            )
+        return path / name
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such run folder or bundle")
+    return path
+
+
+def read_info(path: Path) -> BundleInfo:
+    """Reads a bundle's metadata, not its weights.
+
+    Raises:
+        CheckpointError: The file is no bundle, or of a newer format.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a bundle, which is a .safetensors file ({error})") from error
+    try:
+        values = {key: json.loads(value) for key, value in metadata.items()}
+        if values.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path}: not a bundle of i2i in format {FORMAT}",
+                [f"its metadata says format {values.get('format')!r}; weights of other projects need import_weights"],
+            )
+        return BundleInfo(**values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: the bundle's metadata is damaged ({error})") from error
+
+
+def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInfo, Pipeline]:
+    """Builds a bundle's generators on the CPU and loads their weights.
+
+    Args:
+        path: The bundle.
+        plugins: Local plugin files that the user trusts; a bundle never loads one by itself.
+
+    Raises:
+        CheckpointError: The bundle is damaged, needs a plugin that is not here, or its weights do not fit its networks.
+    """
+    info = read_info(path)
+    for plugin in plugins or []:
+        load_plugin_file(plugin)
+    networks = {letter: _build(path, letter, spec, plugins or []) for letter, spec in info.networks.items()}
+    with safe_open(str(path), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    for letter, network in networks.items():
+        own = {k.removeprefix(f"{letter}."): v for k, v in tensors.items() if k.startswith(f"{letter}.")}
+        try:
+            network.load_state_dict(own, assign=True)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise CheckpointError(f"{path}: the weights of {letter} do not fit its network: {first}") from error
+    pipeline_class = PIPELINES.get(info.pipeline["type"])
+    arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
+    return info, pipeline_class(networks=networks, losses={}, **arguments)
+
+
+def _build(path: Path, letter: str, spec: dict[str, Any], plugins: list[str]) -> nn.Module:
+    registry, owner = REGISTRIES[spec["kind"]], spec["owner"]
+    needed = f"{path}: the {spec['kind']} {spec['type']!r} of {letter}"
+    if "file" in owner:
+        given = [Path(plugin) for plugin in plugins if sha256(plugin) == owner["sha256"]]
+        if not given:
+            digest = owner["sha256"]
+            raise CheckpointError(
+                f"{needed} is in the local plugin file {owner['file']} (sha256 {digest[:16]}…)",
+                [f"if you trust that file: --plugin path/to/{owner['file']}"],
+            )
+    try:
+        component = registry.get(spec["type"])
+    except RegistryError as error:
+        package = f"{owner.get('distribution')} {owner.get('version')}"
+        raise CheckpointError(
+            f"{needed} comes from {package}, which is not installed or does not work here: {error.message}",
+            [f"pip install {owner.get('distribution')}"],
+        ) from error
+    arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+    try:
+        with torch.device("meta"):  # the weights are in the bundle: spare the initialisation
+            return component(**arguments)
+    except Exception:  # a plugin may compute with numbers that the meta device does not have
+        return component(**arguments)
+
+
+def _own_version() -> str:
+    try:
+        return version("i2i")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"

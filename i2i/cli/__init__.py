@@ -1,0 +1,71 @@
+"""Commands: ``python tools/NAME.py`` from a checkout, ``i2i NAME`` once installed.
+
+A command is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which returns the exit code. None imports
+torch before it runs.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from i2i.errors import I2IError
+
+COMMANDS = ("train", "translate", "prepare_data", "components", "demo")
+
+
+def main(command: str | None = None, arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+        command: Its name; by default the first argument.
+        arguments: By default those of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    program = f"{command}.py"
+    if command is None:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_overview())
+            return 0 if arguments else 2
+        command = arguments.pop(0).replace("-", "_")
+        program = f"i2i {command}"
+        if command not in COMMANDS:
+            print(f"i2i: no command is named {command!r}\n{_overview()}", file=sys.stderr)
+            return 2
+    module = importlib.import_module(f"i2i.cli.{command}")
+    parser = argparse.ArgumentParser(prog=program, description=module.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_intermixed_args(arguments)
+    return _guarded(module.run, args)
+
+
+def _guarded(run: "object", args: argparse.Namespace) -> int:
+    """Turns exceptions into messages and exit codes."""
+    try:
+        return int(run(args))  # type: ignore[operator]
+    except I2IError as error:
+        if args.debug:
+            raise
+        print(error, file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last line of defence: a bug is reported as one
+        if args.debug:
+            raise
+        print(f"internal error: {type(error).__name__}: {error}\n    --debug shows where", file=sys.stderr)
+        return 2
+
+
+def _overview() -> str:
+    lines = ["usage: i2i COMMAND ...", "", "commands (each has --help):"]
+    for name in COMMANDS:
+        lines.append(f"  {name:14} {importlib.import_module(f'i2i.cli.{name}').HELP}")
+    return "\n".join(lines)

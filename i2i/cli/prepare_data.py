@@ -1,0 +1,95 @@
+"""``prepare_data NAME``: downloads a classic data set, verifies it and lays it out."""
+
+import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from i2i.data.prepare import prepare
+from i2i.data.progress import human_size
+from i2i.data.sources import SOURCES, Source, find_source
+from i2i.errors import DataError
+
+HELP = "download a classic data set, verify it and lay it out"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of: {', '.join(SOURCES)}")
+    parser.add_argument(
+        "--root", type=Path, default=Path("datasets"), metavar="DIR", help="folder of all data sets (default: datasets)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="given",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="take these archives or unpacked folders instead of downloading",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares the data set.
+
+    Returns:
+        0 when it lies in place, 130 or 143 after a signal.
+
+    Raises:
+        DataError: If the data cannot be had or are not what they should be.
+    """
+    name, given = _split(args.name, args.given)
+    source = find_source(name)
+    try:
+        with _sigterm_raises():
+            print(prepare(source, args.root, given, say=_say), flush=True)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        _say(_farewell(source, args.root))
+        return 143 if isinstance(stop, _Terminated) else 130
+    return 0
+
+
+def _split(name: str | None, given: list[str]) -> tuple[str, list[Path]]:
+    """Finds NAME where it follows ``--from FILE…``, which takes all that comes after it."""
+    if name is None:
+        for word in reversed(given):
+            if word in SOURCES and not Path(word).exists():
+                return word, [Path(other) for other in given if other != word]
+        raise DataError("<command line>: NAME is missing", [f"known: {', '.join(SOURCES)}"])
+    return name, [Path(word) for word in given]
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _farewell(source: Source, root: Path) -> str:
+    part = root / f"{source.archive_name}.part"
+    if part.exists():
+        return f"stopped; {part} keeps {human_size(part.stat().st_size)}, the same command goes on from there"
+    return f"stopped; {root / source.name} was not touched, the same command starts again"
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Lets SIGTERM unwind the stack as Ctrl-C does, so that the working folder goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

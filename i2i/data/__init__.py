@@ -1,0 +1,1 @@
+"""Datasets: listing and checking files, pairing, augmentation."""

@@ -1,0 +1,166 @@
+"""Finding image files, and checking them before training time is spent."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ImageFile
+
+from i2i.decoding import MODE_NOTES, Refused, identify, orientation
+from i2i.errors import DataError
+from i2i.images import describe_os_error, load_image
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .dib .gif .ppm .pgm .pbm .pnm .avif".split(),
+)
+_BATCH = 256  # files that a thread checks at a time
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name has an image's suffix and is not hidden (``.x``, macOS' ``._x``)."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Iterator[Path]:
+    """Lists the image files of a folder: its own by name, then those of its folders by name.
+
+    Names are ordered by code point, so the order is the same on every platform. One folder at a time is held in memory.
+    Links to folders are followed, except to a folder that contains the link.
+
+    Args:
+        folder: Where to look.
+        recursive: Whether to look into the folders inside.
+
+    Raises:
+        DataError: The folder, or one inside, does not exist or may not be read.
+    """
+    yield from _walk(Path(folder), recursive, ())
+
+
+def _walk(folder: Path, recursive: bool, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    try:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        if identity in parents:
+            return
+        files, folders = [], []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif is_image_name(entry.name):
+                    files.append(entry.name)
+    except FileNotFoundError as error:
+        raise DataError(f"no folder {str(folder.absolute())!r}") from error
+    except NotADirectoryError as error:
+        raise DataError(f"{folder}: is a file, not a folder") from error
+    except OSError as error:
+        raise DataError(f"{folder}: {describe_os_error(error)}") from error
+    for name in sorted(files):
+        yield folder / name
+    if recursive:
+        for name in sorted(folders):
+            yield from _walk(folder / name, recursive, (*parents, identity))
+
+
+@dataclass
+class Survey:
+    """What a look at many image files has shown.
+
+    Attributes:
+        problems: File and reason of each that cannot be used.
+        notes: How many files need which conversion.
+        sizes: Width and height of each usable file, EXIF rotation counted in.
+    """
+
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def check_images(paths: Iterable[str | os.PathLike[str]], channels: int | None = 3) -> list[tuple[str, str]]:
+    """Lists the files that cannot be used, each with the reason; see ``survey``."""
+    return survey(list(map(str, paths)), channels).problems
+
+
+def survey(
+    paths: Sequence[str], channels: int | None = 3, load: Callable[[str], tuple[str, ...]] | None = None
+) -> Survey:
+    """Looks at every file's header and at its end; decodes only what these leave in doubt.
+
+    Damage inside the compressed pixels of a file that has its end is not seen.
+
+    Args:
+        paths: Image files.
+        channels: As for ``load_image``.
+        load: Loads a file in doubt as it will be loaded later, and returns the conversions; ``load_image`` unless said.
+    """
+    confirm = load or (lambda path: load_image(path, channels)[1])
+    result = Survey()
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:  # more than cores: cold disks make threads wait
+        for batch in pool.map(lambda batch: [_look(path, channels, confirm) for path in batch], batches):
+            for path, size, notes, reason in batch:
+                if reason:
+                    result.problems.append((path, reason))
+                else:
+                    result.notes.update(notes)
+                    result.sizes[path] = size
+    return result
+
+
+def _look(
+    path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]]
+) -> tuple[str, tuple[int, int], tuple[str, ...], str]:
+    try:
+        with open(path, "rb") as stream:
+            image = identify(stream)
+            rotation = orientation(image)
+            sideways = rotation >= 5 and image.format != "TIFF"  # Pillow has turned a TIFF's size already
+            size = image.size[::-1] if sideways else image.size
+            notes = _expected_notes(image, channels)
+            if notes is None or not _is_complete(image, stream):
+                return path, size, confirm(path), ""
+        return path, size, (*notes, "EXIF rotation") if rotation > 1 else notes, ""
+    except Refused as error:
+        return path, (0, 0), (), str(error)
+    except DataError as error:
+        return path, (0, 0), (), error.message.removeprefix(f"{path}: ")
+    except OSError as error:
+        return path, (0, 0), (), describe_os_error(error)
+
+
+def _expected_notes(image: ImageFile.ImageFile, channels: int | None) -> tuple[str, ...] | None:
+    """Conversions that a header announces; ``None`` where only the pixels tell (transparency, colour in one channel)."""
+    gray = image.mode in ("1", "L") or image.mode.startswith("I;16")
+    if "transparency" in image.info or not (gray or image.mode in ("RGB", "P", "CMYK", "YCbCr")):
+        return None
+    if channels not in (1, 3, None) or (channels == 1 and not gray):
+        return None
+    notes = (MODE_NOTES[image.mode],) if image.mode in MODE_NOTES else ()
+    return (*notes, "gray to RGB") if gray and channels == 3 else notes
+
+
+def _is_complete(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
+    """Whether a file ends as its format demands; ``False`` where that is not known."""
+    length = stream.seek(0, os.SEEK_END)
+    if image.format == "WEBP":
+        stream.seek(4)
+        return int.from_bytes(stream.read(4), "little") + 8 <= length
+    if image.format == "TIFF":
+        for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
+            ends = [a + b for a, b in zip(image.tag_v2.get(starts, ()), image.tag_v2.get(counts, ()), strict=False)]
+            if ends:
+                return max(ends) <= length
+        return False
+    stream.seek(max(length - 12, 0))
+    end = stream.read()
+    if image.format in ("JPEG", "MPO"):
+        return end.endswith(b"\xff\xd9")
+    return image.format == "PNG" and end.endswith(b"IEND\xaeB`\x82")

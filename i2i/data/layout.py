@@ -1,0 +1,146 @@
+"""Finds a data set's folders in what an archive or a user holds, brings them together, and checks them."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from i2i.data.progress import Progress, Say
+from i2i.data.sources import Source
+from i2i.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SEARCH_DEPTH = 3  # how many folders deep an archive may wrap its data
+
+
+def check_layout(source: Source, folder: Path, place: str, say: Say) -> dict[str, int]:
+    """Counts a data set's images and reads the header of each.
+
+    Args:
+        source: What the data set should be.
+        folder: Where it lies.
+        place: What to call it in errors.
+        say: Takes lines of progress.
+
+    Returns:
+        The number of images in each folder.
+
+    Raises:
+        DataError: If a folder is missing or empty, a published number is not met, or a header cannot be read.
+    """
+    images = {name: list(images_in(folder / name)) for name in (*source.folders, *source.optional)}
+    problems = []
+    for name, paths in images.items():
+        expected = source.folders.get(name)
+        if not (folder / name).is_dir():
+            if name in source.folders:
+                problems.append(f"{name} is missing")
+        elif not paths:
+            problems.append(f"{name} holds no images")
+        elif expected is not None and len(paths) != expected:
+            problems.append(f"{name} holds {len(paths)} images, not {expected}")
+    if problems:
+        raise DataError(f"{place}: not the data set {source.name}: {'; '.join(problems)}")
+
+    broken = []
+    with Progress("checking images", sum(map(len, images.values())), say, count="images") as progress:
+        for path in (path for paths in images.values() for path in paths):
+            if not _is_image(path):
+                broken.append(path.relative_to(folder).as_posix())
+            progress.advance(1)
+    if broken:
+        shown = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
+        raise DataError(f"{place}: {len(broken)} files cannot be read as images: {shown}")
+    return {name: len(paths) for name, paths in images.items() if paths}
+
+
+def take_folders(tree: Path, path: Path, source: Source, result: Path, say: Say) -> None:
+    """Brings a data set's folders together.
+
+    Args:
+        tree: Where they lie, up to ``SEARCH_DEPTH`` deep. If it is ``path`` itself, they are copied, else moved.
+        path: The archive or folder that the user knows, for errors.
+        source: The data set.
+        result: Where they go.
+        say: Takes lines of progress.
+
+    Raises:
+        DataError: If there is none of them, one is there twice, or the result would lie inside what it is copied from.
+    """
+    found = _locate(tree, path, source)
+    for name, origin in found.items():
+        if (result / name).exists():
+            raise DataError(f"{path}: holds {name}, but so does another of the files given")
+        if tree != path:
+            origin.rename(result / name)
+        elif result.resolve().is_relative_to(origin.resolve()):
+            raise DataError(f"{origin}: the data set cannot be laid out inside the folder it comes from")
+        else:
+            _copy(origin, result / name, say)
+    if tree != path:
+        for extra in _parent(found).iterdir():  # licences and notes
+            if extra.is_file() and not (result / extra.name).exists():
+                extra.rename(result / extra.name)
+
+
+def _parent(found: Mapping[str, Path]) -> Path:
+    return next(iter(found.values())).parent
+
+
+def _locate(tree: Path, path: Path, source: Source) -> dict[str, Path]:
+    """Finds a data set's folders, wherever in the tree an archive has put them."""
+    wanted = (*source.folders, *source.optional)
+    level = [tree]
+    for _ in range(SEARCH_DEPTH):
+        hits = [{name: parent / name for name in wanted if (parent / name).is_dir()} for parent in level]
+        hits = [hit for hit in hits if hit]
+        hits = [hit for hit in hits if hit.keys() >= source.folders.keys()] or hits
+        if len(hits) > 1:
+            both = " and ".join(_parent(hit).relative_to(tree).as_posix() for hit in hits[:2])
+            raise DataError(f"{path}: holds the folders of {source.name} more than once, in {both}")
+        if hits:
+            return hits[0]
+        if level == [tree] and tree == path and tree.resolve().name in wanted:
+            return {tree.resolve().name: tree}
+        level = sorted(child for parent in level for child in parent.iterdir() if child.is_dir())
+    seen = ", ".join(sorted(child.relative_to(tree).as_posix() for child in tree.glob("*/"))[:8]) or "none"
+    raise DataError(
+        f"{path}: not the data set {source.name}: it has none of the folders {', '.join(wanted)} (top folders: {seen})"
+    )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below, hidden ones and what lies in hidden folders left out."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def images_in(folder: Path) -> Iterator[Path]:
+    """All images below a folder, in a fixed order."""
+    return (path for path in _walk(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _is_image(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large images are welcome
+            with Image.open(path):
+                return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _copy(origin: Path, target: Path, say: Say) -> None:
+    files = list(_walk(origin))
+    with Progress(f"copying {origin}", sum(path.stat().st_size for path in files), say) as progress:
+        for path in files:
+            copy = target / path.relative_to(origin)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+            progress.advance(copy.stat().st_size)

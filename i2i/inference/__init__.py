@@ -1,0 +1,1 @@
+"""Trained models at work: one image, folders of images."""

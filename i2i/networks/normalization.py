@@ -1,0 +1,90 @@
+"""Normalisation layers by name.
+
+Instance normalisation follows Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization"
+(2016), without affine parameters and without running statistics, as CycleGAN uses it. Both it and group normalisation
+(Wu and He, 2018) run PyTorch's group norm kernel on contiguous memory. The two alternatives fail on the CPU (torch
+2.15): the instance norm kernel returns wrong gradients for a batch of one when the incoming gradient is
+channels_last, and the group norm kernel for channels_last inputs takes the variance as E[x^2] - E[x]^2, which cancels
+when the mean is large.
+"""
+
+from math import gcd
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i.networks.arguments import check_choice
+
+Norm = Literal["instance", "batch", "group", "none"]
+
+_LARGEST_NUM_GROUPS = 32
+
+
+class InstanceNorm2d(nn.Module):
+    """Gives every channel of every image mean zero and variance one over its pixels.
+
+    A flat channel, and so every channel of a single pixel, becomes zero.
+
+    Args:
+        num_features: Number of channels.
+        eps: Added to the variance, so that flat images stay finite.
+        affine: Learns a scale and a shift per channel. Without, the layer has no state at all.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises ``x`` of shape ``[N, num_features, H, W]``; the result is contiguous and of the same shape."""
+        return torch.group_norm(x.contiguous(), self.num_features, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, affine={self.weight is not None}"
+
+
+class GroupNorm2d(nn.GroupNorm):
+    """Group normalisation with a scale and a shift per channel, for any number of channels.
+
+    The number of groups is the greatest divisor that the number of channels shares with 32, the paper's choice.
+
+    Args:
+        num_channels: Number of channels.
+        eps: Added to the variance, so that flat images stay finite.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__(gcd(_LARGEST_NUM_GROUPS, num_channels), num_channels, eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises ``[N, num_channels, H, W]``; the result is contiguous and of the same shape."""
+        return torch.group_norm(input.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
+
+
+def build_norm(name: Norm, channels: int) -> nn.Module:
+    """Makes the normalisation layer called ``name`` for ``channels`` channels.
+
+    Raises:
+        ValueError: If there is no such layer.
+    """
+    check_choice("norm", name, Norm)
+    if name == "instance":
+        return InstanceNorm2d(channels)
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "group":
+        return GroupNorm2d(channels)
+    return nn.Identity()
+
+
+def needs_bias(name: Norm) -> bool:
+    """Whether a convolution followed by this norm has a bias of its own: not where the norm learns a shift.
+
+    Instance norm removes the bias again, so that it is idle; it is kept because the published CycleGAN networks have
+    it.
+    """
+    return name in ("instance", "none")

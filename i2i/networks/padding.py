@@ -1,0 +1,45 @@
+"""Padding of images by mode, deterministic where PyTorch is told to be.
+
+CUDA's backward of reflection and replication padding adds atomically, in no fixed order, and refuses to run in
+deterministic mode. There the same values are put together from slices, whose backward is plain copies and sums.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+Padding = Literal["reflect", "replicate", "zero"]
+
+
+def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
+    """Adds a border of ``amount`` pixels on each of the four sides.
+
+    Args:
+        x: ``[N, C, H, W]``, with H and W greater than ``amount`` to reflect.
+        amount: Width of the border; zero adds none.
+        mode: ``reflect`` mirrors the image without repeating its edge, ``replicate`` repeats the edge.
+
+    Returns:
+        ``[N, C, H + 2 amount, W + 2 amount]``.
+    """
+    if amount == 0:
+        return x
+    if mode == "zero":
+        return nnf.pad(x, (amount,) * 4)
+    if torch.are_deterministic_algorithms_enabled():
+        return _pad_by_slices(_pad_by_slices(x, amount, mode, dim=2), amount, mode, dim=3)
+    return nnf.pad(x, (amount,) * 4, mode=mode)
+
+
+def _pad_by_slices(x: Tensor, amount: int, mode: Padding, dim: int) -> Tensor:
+    size = x.shape[dim]
+    if mode == "reflect":
+        before = x.narrow(dim, 1, amount).flip(dim)
+        after = x.narrow(dim, size - 1 - amount, amount).flip(dim)
+    else:
+        border = [amount if d == dim else -1 for d in range(x.ndim)]
+        before = x.narrow(dim, 0, 1).expand(border)
+        after = x.narrow(dim, size - 1, 1).expand(border)
+    return torch.cat([before, x, after], dim)

@@ -1,0 +1,124 @@
+"""CycleGAN: unpaired translation with cycle consistency (Zhu et al. 2017, arXiv:1703.10593)."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i.pipelines.base import (
+    Batch,
+    Channels,
+    LossRole,
+    NetworkRole,
+    Phase,
+    Pipeline,
+    Shared,
+    Terms,
+    WeightedLosses,
+    accuracy,
+    fitted,
+)
+from i2i.pipelines.image_pool import ImagePool
+
+
+class CycleGAN(Pipeline):
+    """G: X -> Y and F: Y -> X, judged by D_Y and D_X; X is domain a, Y is domain b.
+
+    Args:
+        networks: ``G``, ``F`` and, for training, ``D_X``, ``D_Y``.
+        losses: ``adversarial``, ``cycle`` and, optionally, ``identity``.
+        pool_size: Images of the past that each discriminator sees (section 4, "training details").
+        norm_policy: See :class:`Pipeline`.
+        dropout_policy: See :class:`Pipeline`.
+    """
+
+    networks: ClassVar[Mapping[str, NetworkRole]] = {
+        "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",)), "F": Channels(("b",), ("a",))}),
+        "discriminator": NetworkRole("discriminator", {"D_X": Channels(("a",)), "D_Y": Channels(("b",))}),
+    }
+    losses: ClassVar[Mapping[str, LossRole]] = {
+        "adversarial": LossRole("adversarial"),
+        "cycle": LossRole("pairwise"),
+        "identity": LossRole("pairwise", required=False),
+    }
+    phases = (Phase("G", ("G", "F"), "generator"), Phase("D", ("D_X", "D_Y"), "discriminator"))
+    directions = {"a2b": "G", "b2a": "F"}
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        losses: Mapping[str, WeightedLosses],
+        pool_size: int = 50,
+        norm_policy: Literal["batch", "running"] = "running",
+        dropout_policy: Literal["on", "off"] = "off",
+    ) -> None:
+        super().__init__(networks, losses, norm_policy, dropout_policy)
+        self.pool_x = ImagePool(pool_size)
+        self.pool_y = ImagePool(pool_size)
+
+    def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
+        x, y = batch["a"], batch["b"]
+        fake_y, fake_x = fitted(self.G, x), fitted(self.F, y)
+        return {
+            "fake_y": fake_y,
+            "fake_x": fake_x,
+            "recon_x": fitted(self.F, fake_y),  # F(G(x))
+            "recon_y": fitted(self.G, fake_x),  # G(F(y))
+        }
+
+    def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
+        return self._generators(batch, shared) if phase == "G" else self._discriminators(batch, shared, rng)
+
+    def _generators(self, batch: Batch, shared: Shared) -> Terms:
+        x, y = batch["a"], batch["b"]
+        adversarial, cycle = self.objectives["adversarial"], self.objectives["cycle"]
+        losses = {
+            "G_adversarial": adversarial.generator(self.D_Y(shared["fake_y"])),  # eq. 1
+            "F_adversarial": adversarial.generator(self.D_X(shared["fake_x"])),
+            "cycle_x": cycle(shared["recon_x"], x),  # eq. 2
+            "cycle_y": cycle(shared["recon_y"], y),
+        }
+        if "identity" in self.objectives:
+            identity = self.objectives["identity"]
+            losses["identity_x"] = identity(fitted(self.F, x), x)  # section 5.2, L_identity
+            losses["identity_y"] = identity(fitted(self.G, y), y)
+        return Terms(losses)
+
+    def _discriminators(self, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
+        adversarial = self.objectives["adversarial"]
+        terms = Terms({})
+        for letter, D, pool, real, fake in self._judged(batch, shared):
+            seen = pool.query(fake.detach(), rng)
+            real_logits, fake_logits = D(real), D(seen)
+            # Halved, so that D learns more slowly relative to G (section 7.1).
+            terms.losses[f"D_{letter}"] = 0.5 * adversarial.discriminator(real_logits, fake_logits)
+            penalty = adversarial.penalty(D, real, seen)
+            if penalty is not None:
+                terms.losses[f"D_{letter}_penalty"] = 0.5 * penalty
+            hits = accuracy(real_logits, fake_logits)
+            terms.statistics[f"D_{letter}_accuracy_real"] = hits["real"]
+            terms.statistics[f"D_{letter}_accuracy_fake"] = hits["fake"]
+        return terms
+
+    def commit(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> None:
+        if phase == "D":
+            for _, _, pool, _, fake in self._judged(batch, shared):
+                pool.commit(fake, rng)
+
+    def _judged(self, batch: Batch, shared: Shared) -> tuple[tuple[str, Any, ImagePool, Tensor, Tensor], ...]:
+        """Letter, discriminator, pool, real and fake images of each domain."""
+        return (
+            ("Y", self.D_Y, self.pool_y, batch["b"], shared["fake_y"]),
+            ("X", self.D_X, self.pool_x, batch["a"], shared["fake_x"]),
+        )
+
+    def previews(self, batch: Batch) -> dict[str, Tensor]:
+        columns = {}
+        for real, there, back, name in ((batch["a"], self.G, self.F, "a"), (batch["b"], self.F, self.G, "b")):
+            fake = fitted(there, real)
+            columns[f"real {name}"] = real
+            columns["fake b" if name == "a" else "fake a"] = fake
+            columns[f"reconstructed {name}"] = fitted(back, fake)
+            columns[f"identity {name}"] = fitted(back, real)
+        return columns

@@ -1,0 +1,41 @@
+"""Local plugin files: ``plugins: [./my_blocks.py]`` in a YAML, ``--plugin FILE`` on a command line."""
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from i2i.errors import RegistryError
+
+
+def sha256(path: str | Path) -> str:
+    """Returns the hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_plugin_file(path: str | Path) -> None:
+    """Runs a Python file, whose decorators register components. A file already loaded is not run again.
+
+    Raises:
+        RegistryError: There is no such file, or running it fails.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise RegistryError(f"no plugin file {str(path)!r}")
+    name = f"i2i_plugin_{path.stem}_{sha256(path)[:12]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"the plugin {str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the file is the user's: whatever it raises is reported by its name
+        del sys.modules[name]
+        raise RegistryError(f"the plugin {str(path)!r} fails: {type(error).__name__}: {error}") from error

@@ -1,0 +1,193 @@
+"""A training run from a checked experiment to a folder: new, resumed or found finished."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from i2i.bundle import save_bundle
+from i2i.config import dump
+from i2i.errors import CheckpointError, DataError, I2IError
+from i2i.experiment import Experiment
+from i2i.training import distributed
+from i2i.training.checkpoints import Checkpoints, load, write_atomically
+from i2i.training.precision import pick_device
+from i2i.training.schedules import Timeline
+from i2i.training.stream import SeededDataset
+from i2i.training.trainer import Trainer
+
+Report = Callable[[str], None]
+
+
+def train(experiment: Experiment, out: str | Path | None = None, resume: str = "never", report: Report = print) -> int:
+    """Trains an experiment.
+
+    Args:
+        experiment: What to train.
+        out: The run folder; by default ``runs/NAME/NUMBER``.
+        resume: ``never``; ``auto`` continues the folder's newest checkpoint, or starts afresh; a path continues that
+            checkpoint or run folder.
+        report: Receives lines for the user.
+
+    Returns:
+        0 when done, 130 or 143 when stopped by SIGINT or SIGTERM.
+
+    Raises:
+        I2IError: Nothing was started; says why.
+    """
+    settings = experiment.settings
+    device = distributed.start(pick_device(settings.device))
+    if not distributed.is_main():
+        report = _silent
+    try:
+        if settings.batch_size % (distributed.world_size() * settings.accumulate):
+            shares = f"{distributed.world_size()} processes x {settings.accumulate} parts"
+            raise I2IError(f"trainer.batch_size: {settings.batch_size} images do not divide into {shares}")
+        folder = run_folder(experiment.name, out, resume)
+        state = _find_state(folder, resume, report)
+        scan(experiment, report)
+        length = len(experiment.dataset)
+        steps = total_steps(experiment, length)
+        if state is not None:
+            _compare(experiment.resolved(), state["config"], folder)
+            if state["step"] >= steps:
+                report(f"{folder}: finished already, at step {state['step']}")
+                return 0
+        timeline = Timeline(experiment.schedule, steps, length / settings.batch_size)
+        if timeline.scaled_from is not None:
+            report(f"schedule: planned for {timeline.scaled_from:.0f} steps, scaled to the run's {steps}")
+        _prepare(folder, experiment)
+        trainer = Trainer(
+            pipeline=experiment.build_pipeline(),
+            dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data_settings.direction == "b2a"),
+            optimizers={role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles},
+            timeline=timeline,
+            settings=settings,
+            steps=steps,
+            workers=experiment.data_settings.worker_count(device.type),
+            device=device,
+            folder=folder,
+            config=experiment.resolved(),
+            save_model=lambda path, pipeline, step: save_bundle(path, experiment, pipeline, step),
+        )
+        if state is not None:
+            trainer.load(state)
+            report(f"resumed at step {trainer.step}")
+        report(f"{folder}: {steps} steps of {settings.batch_size} on {device}, {trainer.precision.name}")
+        code = trainer.fit()
+        if code:
+            report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {folder}")
+        else:
+            report(f"done: translate with  python tools/translate.py {folder} INPUT OUTPUT")
+        return code
+    finally:
+        distributed.stop()
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def total_steps(experiment: Experiment, length: int) -> int:
+    """Returns the run's length in steps; ``steps`` wins over ``epochs``."""
+    settings = experiment.settings
+    if settings.steps is not None:
+        return settings.steps
+    assert settings.epochs is not None  # TrainerSettings demands one of the two
+    return math.ceil(settings.epochs * length / settings.batch_size)
+
+
+def scan(experiment: Experiment, report: Report) -> None:
+    """Lets the data set look at its files, and reports what it converts.
+
+    Raises:
+        ConfigError: The files cannot be used as asked.
+    """
+    try:
+        if hasattr(experiment.dataset, "scan"):
+            experiment.dataset.scan()
+        if len(experiment.dataset) == 0:
+            raise DataError("the data set is empty")
+    except DataError as error:
+        raise experiment.dataset_problem(error.message, error.hints) from error
+    for note in getattr(experiment.dataset, "notes", ()):
+        report(f"data: {note}")
+
+
+def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
+    """Picks the run folder: the one asked for, the one to resume, or the next free ``runs/NAME/NUMBER``."""
+    if out is not None:
+        return Path(out)
+    if resume not in ("never", "auto"):
+        path = Path(resume)
+        return path if path.is_dir() else path.resolve().parent.parent
+    parent = Path("runs") / name
+    numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
+    if resume == "auto" and numbers:
+        return parent / f"{numbers[-1]:03d}"
+    return parent / f"{numbers[-1] + 1 if numbers else 1:03d}"
+
+
+def _find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | None:
+    """Returns the checkpoint to continue, or ``None`` to start afresh."""
+    if folder.exists() and not folder.is_dir():
+        raise I2IError(f"--out {folder}: not a folder")
+    holds_run = (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
+    if resume == "never":
+        if holds_run:
+            raise I2IError(
+                f"--out {folder}: the folder already holds a run",
+                ["continue it with --resume auto", "or start afresh in another folder: --out DIR"],
+            )
+        return None
+    if resume == "auto":
+        return Checkpoints(folder / "checkpoints").load_newest(report)
+    path = Path(resume)
+    if path.is_dir():
+        state = Checkpoints(path / "checkpoints").load_newest(report)
+        if state is None:
+            raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
+        return state
+    if not path.is_file():
+        raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])
+    return load(path)
+
+
+def _compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
+    """Refuses to continue a run with another configuration; only its length may grow."""
+    now, then = copy.deepcopy(now), copy.deepcopy(then)
+    for key in ("steps", "epochs"):
+        longer, before = now["trainer"].get(key), then["trainer"].get(key)
+        if key == "steps" or (longer is not None and before is not None and longer > before):
+            if longer is not None and before is not None and longer < before:
+                continue
+            now["trainer"].pop(key, None)
+            then["trainer"].pop(key, None)
+    differences = [
+        f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)
+    ]
+    if differences:
+        raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
+
+
+_ABSENT = "nothing"
+
+
+def _differences(path: Sequence[str], old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [d for key in keys for d in _differences([*path, key], old.get(key, _ABSENT), new.get(key, _ABSENT))]
+    return [] if old == new else [(".".join(path), old, new)]
+
+
+def _prepare(folder: Path, experiment: Experiment) -> None:
+    if not distributed.is_main():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = dump(experiment.resolved()).encode()
+        write_atomically(folder / "config.yaml", lambda file: file.write(text))
+    except OSError as error:
+        raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""Training state on disk: whole files or none, read without running any code in them."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from i2i.errors import CheckpointError
+
+_NAME = re.compile(r"step_(\d+)\.ckpt$")
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file whole or not at all: into a temporary file beside it, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself is durable once the folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class Checkpoints:
+    """The checkpoints of a run folder.
+
+    Args:
+        folder: ``RUN/checkpoints``.
+        keep: How many to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+
+    def paths(self) -> list[Path]:
+        """Lists the checkpoints, newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if _NAME.match(path.name)]
+        return sorted(found, key=step_of, reverse=True)
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Writes a checkpoint, then deletes those beyond ``keep``."""
+        path = self.folder / f"step_{step:08d}.ckpt"
+        write_atomically(path, lambda file: torch.save(state, file))
+        for old in self.paths()[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load_newest(self, report: Callable[[str], None]) -> dict[str, Any] | None:
+        """Reads the newest checkpoint that can be read, or ``None`` where there is none at all.
+
+        Raises:
+            CheckpointError: There are checkpoints, and none can be read.
+        """
+        paths = self.paths()
+        for path in paths:
+            try:
+                return load(path)
+            except CheckpointError as error:
+                report(f"{error.message}; trying the one before")
+        if paths:
+            raise CheckpointError(f"{self.folder}: none of {len(paths)} checkpoints can be read")
+        return None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises a dozen types on damaged files
+        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict) or "step" not in state:
+        raise CheckpointError(f"{path}: not a checkpoint of i2i")
+    return state
+
+
+def step_of(path: Path) -> int:
+    """Returns the step in a checkpoint's name, or -1."""
+    match = _NAME.match(path.name)
+    return int(match.group(1)) if match else -1

@@ -1,0 +1,72 @@
+"""Several processes as one: thin helpers around ``torch.distributed``, no-ops in a single process."""
+
+import os
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def start(device: torch.device) -> torch.device:
+    """Joins the group that ``torchrun`` announces in the environment; returns this process's device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def stop() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def barrier() -> None:
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def broadcast_weights(module: nn.Module) -> None:
+    """Gives all processes the first one's parameters and buffers."""
+    if distributed.is_initialized():
+        for tensor in module.state_dict().values():
+            if isinstance(tensor, Tensor):
+                distributed.broadcast(tensor, 0)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replaces gradients by their mean over all processes, in one message."""
+    if not distributed.is_initialized():
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch._utils._flatten_dense_tensors(gradients)
+    distributed.all_reduce(flat)
+    flat /= world_size()
+    for gradient, mean in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients), strict=True):
+        gradient.copy_(mean)
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Tells whether the flag is set in at least one process."""
+    if not distributed.is_initialized():
+        return flag
+    shared = torch.tensor(float(flag), device=device)
+    distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+    return bool(shared.item())

@@ -1,0 +1,110 @@
+"""What a run tells while it goes on: ``log.jsonl``, TensorBoard, samples, and lines on the terminal."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from i2i.training.checkpoints import write_atomically
+
+
+class RunLog:
+    """Writes the logs of one run folder.
+
+    Args:
+        folder: The run folder.
+        start: Steps done before; entries after them are dropped, so that a resumed run's log has no step twice.
+        steps: The run's length, for the progress bar.
+    """
+
+    def __init__(self, folder: Path, start: int, steps: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder = folder
+        self._truncate(start)
+        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
+        self._steps = steps
+        self._printed = 0.0
+
+    def _truncate(self, start: int) -> None:
+        path = self.folder / "log.jsonl"
+        if path.exists():
+            kept = [line for line in path.read_bytes().splitlines(keepends=True) if _step_of(line) <= start]
+            write_atomically(path, lambda file: file.writelines(kept))
+
+    def advance(self) -> None:
+        self._bar.update()
+
+    def scalars(self, step: int, values: dict[str, float], groups: dict[str, str]) -> None:
+        """Writes one entry.
+
+        Args:
+            step: Steps done.
+            values: By name.
+            groups: Name -> TensorBoard's heading.
+        """
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{groups.get(name, 'training')}/{name}", value, step)
+        losses = {name: value for name, value in values.items() if groups.get(name) == "loss"}
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self._bar.set_postfix_str(shown, refresh=False)
+        if self._bar.disable and (time.monotonic() - self._printed > 10 or step >= self._steps):
+            self._printed = time.monotonic()
+            print(f"step {step}/{self._steps}  {values['images_per_second']:.1f} images/s  {shown}", flush=True)
+
+    def sample(self, step: int, grid: np.ndarray) -> None:
+        """Writes a sample grid, uint8 ``[H, W, 3]``."""
+        from i2i.images import save_image
+
+        save_image(self.folder / "samples" / f"step_{step:08d}.png", grid)
+        self._board.add_image("samples", grid, step, dataformats="HWC")
+
+    def say(self, message: str) -> None:
+        tqdm.write(message, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+
+def _step_of(line: bytes) -> float:
+    try:
+        entry: Any = json.loads(line)
+        return entry["step"]
+    except (ValueError, KeyError, TypeError):  # a line cut off when the process was killed
+        return float("inf")
+
+
+class Averages:
+    """Means of scalars since the last entry, summed on the device so that logging does not wait for it."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, Any]:
+        """Returns the means as tensors, without waiting for the device."""
+        return {name: total / self._counts[name] for name, total in self._sums.items()}
+
+    def pop(self) -> dict[str, float]:
+        """Returns the means as numbers and starts anew."""
+        means = {name: float(mean) for name, mean in self.means().items()}
+        self._sums, self._counts = {}, {}
+        return means

@@ -1,0 +1,343 @@
+"""The training loop: everything about a step that is not the objective."""
+
+import math
+import signal
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.errors import I2IError
+from i2i.inference.policy import translating
+from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
+from i2i.training import distributed
+from i2i.training.checkpoints import Checkpoints
+from i2i.training.logs import Averages, RunLog
+from i2i.training.precision import Precision
+from i2i.training.schedules import Timeline
+from i2i.training.settings import TrainerSettings
+from i2i.training.stream import BatchStream, SeededDataset, build_loader
+
+
+class TrainingError(I2IError):
+    """Training began and could not go on."""
+
+
+class Trainer:
+    """Trains a pipeline.
+
+    Args:
+        pipeline: On the CPU; moved to the device here.
+        dataset: The data set with its seeds.
+        optimizers: Name -> builds the optimizer of some parameters.
+        timeline: The learning-rate schedule over this run.
+        settings: The YAML's ``trainer``.
+        steps: The run's length.
+        workers: Loader processes.
+        device: Where to train.
+        folder: The run folder.
+        config: Written into checkpoints.
+        save_model: Writes the bundle at a step.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        dataset: SeededDataset,
+        optimizers: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]],
+        timeline: Timeline,
+        settings: TrainerSettings,
+        steps: int,
+        workers: int,
+        device: torch.device,
+        folder: Path,
+        config: dict[str, Any],
+        save_model: Callable[[Path, Pipeline, int], None],
+    ) -> None:
+        self.pipeline = pipeline.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dataset, self.timeline, self.settings = dataset, timeline, settings
+        self.steps, self.workers, self.device = steps, workers, device
+        self.folder, self.config, self.save_model = folder, config, save_model
+        self.precision = Precision.pick(settings.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
+        self.optimizers = {name: build(self._optimized(name)) for name, build in optimizers.items()}
+        self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints)
+        self.step = 0
+        self._signal: int | None = None
+        if settings.deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def _optimized(self, name: str) -> list[nn.Parameter]:
+        letters = dict.fromkeys(letter for p in self.pipeline.phases if p.optimizer == name for letter in p.trains)
+        return [parameter for letter in letters for parameter in self.pipeline.members[letter].parameters()]
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> int:
+        """Trains to the last step, or until a signal.
+
+        Returns:
+            0 when done, 128 + the signal's number when stopped by one.
+
+        Raises:
+            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``.
+        """
+        distributed.broadcast_weights(self.pipeline)
+        log = RunLog(self.folder, self.step, self.steps) if distributed.is_main() else None
+        averages, meter = Averages(), _Meter(self.step)
+        self.pipeline.train()
+        with _Signals(self._stop):
+            try:
+                for batch in self._batches(meter):
+                    averages.add(self._train_step(batch))
+                    self.step += 1
+                    self._record(log, averages, meter)
+                    if self._stopping():
+                        break
+            finally:
+                if log:
+                    log.close()
+        return 0 if self._signal is None or self.step == self.steps else 128 + self._signal
+
+    def _batches(self, meter: "_Meter") -> Iterator[Batch]:
+        stream = BatchStream(
+            len(self.dataset),
+            self.settings.batch_size,
+            self.settings.seed,
+            self.step,
+            self.steps,
+            distributed.rank(),
+            distributed.world_size(),
+        )
+        loader = iter(build_loader(self.dataset, stream, self.workers, pin_memory=self.device.type == "cuda"))
+        while True:
+            started = time.perf_counter()
+            batch = next(loader, None)
+            if batch is None:
+                return
+            meter.waited += time.perf_counter() - started
+            yield batch
+
+    def _train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Takes one step of every phase; returns the scalars to log."""
+        factor = self.timeline.factor(self.step)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        parts = self._parts(batch)
+        shared = self._share(0, parts[0]) if len(parts) == 1 else None
+        scalars: dict[str, Tensor] = {}
+        for phase in self.pipeline.phases:
+            scalars |= self.update(phase, parts, shared)
+        self.scaler.update()
+        return scalars
+
+    def update(self, phase: Phase, parts: list[Batch], shared: Shared | None) -> dict[str, Tensor]:
+        """Takes the optimizer step of a phase.
+
+        Args:
+            phase: Which.
+            parts: The batch, in the parts that fit into memory.
+            shared: What the phases share; recomputed for each part, with the same random numbers, where there are
+                several.
+
+        Returns:
+            The phase's losses and statistics.
+        """
+        optimizer = self.optimizers[phase.optimizer]
+        parameters = [p for letter in phase.trains for p in self.pipeline.members[letter].parameters()]
+        optimizer.zero_grad(set_to_none=True)
+        averages = Averages()
+        views: list[Shared] = []
+        for index, part in enumerate(parts):
+            seen = shared if shared is not None else self._share(index, part)
+            rng = self._seed(phase.name, index)
+            with self.precision.autocast():
+                terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
+                total = terms.total() / len(parts)
+            self.scaler.scale(total).backward(inputs=parameters)
+            averages.add(terms.losses | terms.statistics)
+            views.append({name: tensor.detach() for name, tensor in seen.items()})
+        distributed.average_gradients(parameters)
+        self.scaler.unscale_(optimizer)
+        if self._is_finite(phase, averages, parameters, parts):
+            # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
+            self.scaler.step(optimizer)
+            for index, (part, view) in enumerate(zip(parts, views, strict=True)):
+                self.pipeline.commit(phase.name, part, view, self._seed(phase.name, index))
+        return averages.means()
+
+    def _share(self, index: int, part: Batch) -> Shared:
+        rng = self._seed("forward", index)
+        with self.precision.autocast():
+            return self.pipeline(part, rng)
+
+    def _seed(self, phase: str, part: int) -> torch.Generator:
+        """Seeds every random number of a phase by what it is for: nothing needs to be saved to continue."""
+        key = (self.settings.seed, self.step, distributed.rank(), part, phase)
+        seed = zlib.crc32(repr(key).encode()) + (self.step << 32)
+        torch.manual_seed(seed)
+        return torch.Generator().manual_seed(seed)
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        batch = {key: self._to_device(value) for key, value in batch.items()}
+        count = self.settings.accumulate
+        if count == 1:
+            return [batch]
+        size = len(next(iter(batch.values()))) // count
+        return [{key: value[i * size : (i + 1) * size] for key, value in batch.items()} for i in range(count)]
+
+    def _to_device(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        value = value.to(self.device, non_blocking=True)
+        return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+
+    # -- what can go wrong ---------------------------------------------------------------------------------------------
+
+    def _is_finite(self, phase: Phase, averages: Averages, parameters: list[nn.Parameter], parts: list[Batch]) -> bool:
+        if self.scaler.is_enabled():
+            return True  # the scaler looks for infinities itself, and expects some
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        bad = not math.isfinite(float(nn.utils.get_total_norm(gradients)))
+        if not distributed.any_process(bad, self.device):
+            return True
+        names = [name for name, value in averages.means().items() if not math.isfinite(float(value))]
+        files = sorted({path for part in parts for key in ("a_path", "b_path") for path in part.get(key, [])})
+        what = f"step {self.step + 1}: {', '.join(names) or f'the gradient of {phase.name}'} is not finite"
+        if self.settings.on_nan == "stop":
+            raise TrainingError(
+                what,
+                [
+                    *(f"image: {file}" for file in files[:8]),
+                    "the weights are those of the last good step; the last checkpoint is unharmed",
+                    "trainer.on_nan=skip leaves such updates out; a lower optimizer.lr may avoid them",
+                ],
+            )
+        if distributed.is_main():
+            print(f"{what}; the update is left out", flush=True)
+        return False
+
+    def _stop(self, number: int) -> None:
+        self._signal = number
+
+    def _stopping(self) -> bool:
+        if distributed.world_size() > 1 and self.step % 10:
+            return False  # agreeing takes a message between processes
+        stopping = distributed.any_process(self._signal is not None, self.device)
+        if stopping and self.step < self.steps:
+            self.save()
+        return stopping
+
+    # -- what is written -----------------------------------------------------------------------------------------------
+
+    def _record(self, log: RunLog | None, averages: Averages, meter: "_Meter") -> None:
+        settings, last = self.settings, self.step == self.steps
+        if log:
+            log.advance()
+        if log and (self.step % settings.log_every == 0 or last):
+            losses = averages.pop()
+            rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
+            speed = meter.pop(self.step, settings.batch_size)
+            epoch = self.step * settings.batch_size / len(self.dataset)
+            groups = {name: "accuracy" if "accuracy" in name else "loss" for name in losses}
+            groups |= dict.fromkeys(rates, "learning_rate") | dict.fromkeys(speed, "speed")
+            log.scalars(self.step, {"epoch": epoch, **losses, **rates, **speed}, groups)
+        paused = time.perf_counter()
+        if log and (self.step % settings.sample_every == 0 or last):
+            log.sample(self.step, self.sample_grid())
+        if self.step % settings.checkpoint_every == 0 or last:
+            self.save()
+        meter.paused += time.perf_counter() - paused
+
+    def sample_grid(self) -> Any:
+        """Returns a labelled grid of the first images of the data set, uint8 ``[H, W, 3]``."""
+        from i2i.images import make_grid, to_uint8
+
+        columns: dict[str, list[Any]] = {}
+        policy = (self.pipeline.norm_policy, self.pipeline.dropout_policy)
+        with torch.no_grad(), translating(self.pipeline, *policy):
+            for index in range(min(self.settings.sample_count, len(self.dataset))):
+                item = self.dataset[(0, index)]
+                batch = {k: self._to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
+                self._seed("sample", index)
+                for name, images in self.pipeline.previews(batch).items():
+                    columns.setdefault(name, []).append(to_uint8(images[0].float().cpu()))
+        return make_grid(columns)
+
+    def save(self) -> None:
+        """Writes a checkpoint and the bundle; in a group of processes the first one does."""
+        if distributed.is_main():
+            self.checkpoints.save(self.step, self.state())
+            self.save_model(self.folder / "model.safetensors", self.pipeline, self.step)
+        distributed.barrier()
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that a run needs to continue, as if it had never stopped."""
+        return {
+            "step": self.step,
+            "config": self.config,
+            "networks": self.pipeline.members.state_dict(),
+            "pipeline": self.pipeline.own_state(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continues from a state of :meth:`state`."""
+        self.pipeline.members.load_state_dict(state["networks"])
+        self.pipeline.load_own_state(state["pipeline"], self.device)
+        for name, optimizer in self.optimizers.items():
+            rates = [group["initial_lr"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(state["optimizers"][name])
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["initial_lr"] = rate
+        self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+
+
+class _Meter:
+    """Times the loop between two log entries; samples and checkpoints do not count."""
+
+    def __init__(self, step: int) -> None:
+        self.waited = self.paused = 0.0
+        self._step, self._started = step, time.perf_counter()
+
+    def pop(self, step: int, batch_size: int) -> dict[str, float]:
+        """Returns images per second and the share of time spent waiting for data, since the last call."""
+        now = time.perf_counter()
+        seconds = max(now - self._started - self.paused, 1e-9)
+        speed = {
+            "images_per_second": batch_size * (step - self._step) / seconds,
+            "data_wait": self.waited / seconds,
+        }
+        self.waited = self.paused = 0.0
+        self._step, self._started = step, now
+        return speed
+
+
+class _Signals:
+    """Turns SIGINT and SIGTERM into a request to stop after the step; a second SIGINT interrupts at once."""
+
+    def __init__(self, request: Callable[[int], None]) -> None:
+        self._request = request
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.getsignal(number)
+            signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._request(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
