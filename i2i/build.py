@@ -95,6 +95,7 @@ def check_value(annotation: Any, node: Node) -> list[Problem]:
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+    annotation = _without_tensors(annotation)
     if annotation is inspect.Parameter.empty or annotation is Any:
         return []
     try:
@@ -109,6 +110,17 @@ def check_value(annotation: Any, node: Node) -> list[Problem]:
         near = did_you_mean(value, _choices(annotation)) if isinstance(value, str) else ""
         return [node.problem(f"expected {describe(annotation)}, got {_shown(value)}{near}")]
     return []
+
+
+def _without_tensors(annotation: Any) -> Any:
+    """Drops from unions what no YAML can hold: torch's optimizers say ``float | Tensor`` for a learning rate."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        plain = tuple(argument for argument in arguments if getattr(argument, "__name__", "") != "Tensor")
+        return typing.Union[plain]  # noqa: UP007 (built at run time)
+    if origin is tuple:
+        return tuple[tuple(map(_without_tensors, arguments))]  # type: ignore[misc]
+    return annotation
 
 
 def describe(annotation: Any) -> str:

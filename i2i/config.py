@@ -115,7 +115,8 @@ def merge(base: Node, over: Node) -> Node:
     merged = dict(base.value)
     for key, child in over.items():
         merged[key] = merge(merged[key], child) if key in merged else child
-    return replace(over, value=merged)
+    # An override adds to a mapping that stands in a file; only what it sets itself is its own.
+    return replace(base if over.place == COMMAND_LINE else over, value=merged)
 
 
 def _merge_items(base: Node, over: Node) -> Node:

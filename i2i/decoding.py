@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import warnings
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 MAX_PIXELS = 10**9
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
@@ -57,6 +57,7 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
     """
     image = identify(BytesIO(data), max_pixels)
     deep = is_deep(image)
+    rotation = orientation(image, data)  # before the pixels: a TIFF that Pillow has turned no longer tells
     try:
         array = _decode_deep(image, data) if deep else _decode_pillow(image)
     except (MemoryError, Refused):
@@ -64,12 +65,11 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
     except Exception as error:  # decoders raise anything on damaged data
         raise Refused(f"damaged {image.format} file: {error}") from error
     notes = [MODE_NOTES[image.mode]] if not deep and image.mode in MODE_NOTES else []
-    rotation = orientation(image, data)
     if rotation != 1:
         array = _rotated(array, rotation) if image.format != "TIFF" else array  # both libraries turn TIFFs themselves
         notes.append("EXIF rotation")
     array, more = fit_channels(array, channels)
-    return np.require(array, requirements="CW"), (*notes, *more)
+    return np.require(array, requirements=["C", "W"]), (*notes, *more)
 
 
 def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageFile:
@@ -106,12 +106,10 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     if image.mode not in ("RGB", "RGBA", "RGBX", "LA", "CMYK"):
         return False
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS, (8,))) > 8
-    # PNG says "RGB;16B", PPM ("RGB", maximum).
-    arguments = image.tile[0][3] if image.tile else ""
+        return max(_tags(image).get(_BITS, (8,))) > 8
     if image.format == "PPM":
-        return isinstance(arguments, tuple) and len(arguments) > 1 and arguments[1] > 255
-    return image.format == "PNG" and "16" in str(arguments)
+        return _ppm_maximum(image) > 255
+    return image.format == "PNG" and bool(image.tile) and "16" in str(image.tile[0][3])  # as in "RGB;16B"
 
 
 def orientation(image: ImageFile.ImageFile, data: bytes = b"") -> int:
@@ -163,7 +161,7 @@ def fit_channels(array: np.ndarray, channels: int | None) -> tuple[np.ndarray, t
 def _decode_pillow(image: ImageFile.ImageFile) -> np.ndarray:
     mode, transparent = image.mode, "transparency" in image.info
     if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
-        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC, 1) != 1:
+        if image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC, 1) != 1:
             raise Refused("16-bit gray that counts from white to black", ("invert it first",))
         array = np.array(image).astype(np.uint16, copy=False)  # Pillow scales PGM to 65535
         if transparent and (array == image.info["transparency"]).any():
@@ -186,15 +184,26 @@ def _decode_deep(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     import cv2
 
-    if image.mode == "CMYK" or (image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) != 2):
+    if image.mode == "CMYK" or (image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC) != 2):
         raise Refused("16-bit colours other than RGB cannot be used", ("convert it to RGB first",))
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise Refused(f"damaged {image.format} file: its 16-bit samples cannot be decoded")
     if image.format == "PPM":
-        array = np.round(array * (65535 / image.tile[0][3][1])).astype(np.uint16)
+        array = np.round(array * (65535 / _ppm_maximum(image))).astype(np.uint16)
     order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     return cv2.cvtColor(array, order[array.shape[2]])
+
+
+def _tags(image: ImageFile.ImageFile) -> Any:
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    return image.tag_v2
+
+
+def _ppm_maximum(image: ImageFile.ImageFile) -> int:
+    """The value of white in an 8- or 16-bit PPM."""
+    arguments: Any = image.tile[0][3] if image.tile else None  # ("RGB", maximum) where there is something to scale
+    return arguments[1] if isinstance(arguments, tuple) and len(arguments) > 1 else 255
 
 
 def _rotated(array: np.ndarray, value: int) -> np.ndarray:
@@ -215,18 +224,16 @@ def _count_frames(image: ImageFile.ImageFile) -> int:
     count = 0
     for index in range(frames):
         image.seek(index)
-        count += not image.tag_v2.get(_SUBFILE_TYPE, 0) & 0b101
+        count += not _tags(image).get(_SUBFILE_TYPE, 0) & 0b101
     image.seek(0)
     return count
 
 
 def _describe_tiff(stream: BinaryIO) -> str:
     """Names the samples of a TIFF that Pillow cannot open, or nothing where the file is damaged."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
     try:
         stream.seek(0)
-        tags = ImageFileDirectory_v2(stream.read(8))
+        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
         stream.seek(tags.next)
         tags.load(stream)
         count, bits = tags.get(_SAMPLES, 1), max(tags[_BITS])

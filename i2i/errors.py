@@ -10,7 +10,12 @@ class I2IError(Exception):
     Args:
         message: One line: where, what is wrong, what would work.
         hints: Ways on, each shown on an indented line of its own.
+
+    Attributes:
+        exit_code: Of a command that ends with this error: 2 where nothing was started.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str, hints: Iterable[str] = ()) -> None:
         super().__init__(message)

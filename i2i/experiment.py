@@ -17,7 +17,7 @@ from torch import nn
 from i2i.build import build, check_arguments, find_component, parameters_of
 from i2i.config import Node, load_config, merge
 from i2i.errors import ConfigError, Problem, RegistryError
-from i2i.pipelines.base import Channels, LossRole, NetworkRole, Pipeline, WeightedLosses
+from i2i.pipelines.base import Channels, LossRole, NetworkRole, Pipeline, WeightedLosses, fitted
 from i2i.plugins import load_plugin_file, sha256
 from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, PIPELINES, REGISTRIES, SCHEDULES, did_you_mean, registry_of
 from i2i.training.schedules import Constant, Schedule
@@ -109,15 +109,17 @@ class Experiment:
         self.pipeline_class: type[Pipeline] = pipeline_class  # type: ignore[assignment]
         problems += check_arguments(self.pipeline_class, pipeline_node, ("networks", "losses"))
         self._check_keys(problems)
-        self._loss_nodes = self._check_losses(problems)
+        self.loss_nodes = self._check_losses(problems)
         self.optimizer_nodes = {role: self._optimizer_node(role, problems) for role in self.pipeline_class.networks}
         self.network_plans = self._check_networks(problems)
         self.meta_networks = self._check_shapes(problems)
         problems.stop_if_any()
+        self._pipeline(self.meta_networks)  # the pipeline's own arguments may be out of range
 
     settings: TrainerSettings
     data_settings: DataSettings
     dataset: Any
+    shapes: dict[str, tuple[list[int], list[list[int]]]]  # by letter: of the input and of each output
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Experiment":
@@ -151,11 +153,9 @@ class Experiment:
 
     @property
     def image_size(self) -> list[int] | None:
-        """Height and width of the training images, where the data set tells."""
-        size = getattr(self.dataset, "crop_size", None) or getattr(self.dataset, "size", None)
-        if size is None:
-            return None
-        return [size, size] if isinstance(size, int) else list(size)
+        """Height and width of the training images, where the data set says that they are all alike."""
+        size = getattr(self.dataset, "size", None)
+        return list(size) if size is not None else None
 
     @property
     def optimizer_roles(self) -> list[str]:
@@ -187,7 +187,7 @@ class Experiment:
 
     def _pipeline(self, networks: Mapping[str, nn.Module]) -> Pipeline:
         losses = {}
-        for role, nodes in self._loss_nodes.items():
+        for role, nodes in self.loss_nodes.items():
             weights = [_weight(node) for node in nodes]
             if any(weights) or self.pipeline_class.losses[role].required:
                 built = [build(find_component(LOSSES, node), node.without(["weight"])) for node in nodes]
@@ -326,20 +326,44 @@ class Experiment:
         return sum(self.channels[domain] for domain in domains)
 
     def _check_shapes(self, problems: _Problems) -> dict[str, nn.Module]:
-        """Builds every network without memory and passes an image through it."""
+        """Builds every network without memory and passes an image without memory through it."""
         networks: dict[str, nn.Module] = {}
+        self.shapes = {}
         for letter, plan in self.network_plans.items():
             node = self.root.find([plan.role])
 
             def construct(plan: NetworkPlan = plan, node: Node = node) -> nn.Module:
+                supplied = {k: v for k, v in plan.arguments.items() if node.get(k) is None}
                 with torch.device("meta"):
-                    supplied = {k: v for k, v in plan.arguments.items() if node.get(k) is None}
                     return build(REGISTRIES[plan.kind].get(plan.type), node, supplied)
 
             network = problems.attempt(construct)
             if network is not None:
                 networks[letter] = network
+                problems.attempt(lambda n=network, k=letter, p=plan, at=node: self._check_shape(n, k, p, at))  # type: ignore[misc]
         return networks
+
+    def _check_shape(self, network: nn.Module, letter: str, plan: NetworkPlan, node: Node) -> None:
+        size = self.image_size
+        if size is None:
+            return
+        height, width = size
+        shown = f"images of {height}x{width}"
+        x = torch.empty(1, self._count(plan.channels.inputs), height, width, device="meta")
+        try:
+            with torch.no_grad():
+                y = fitted(network, x) if plan.channels.outputs else network(x)
+        except Exception as error:  # a plugin's forward may raise anything
+            reason = " ".join(str(error).split())
+            raise ConfigError([node.problem(f"{letter} does not take {shown}: {reason}")]) from error
+        if plan.channels.outputs:
+            expected = [1, self._count(plan.channels.outputs), height, width]
+            if not isinstance(y, torch.Tensor) or list(y.shape) != expected:
+                got = list(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
+                message = f"{letter} makes {got} of {shown}, expected {expected}"
+                raise ConfigError([node.problem(message)])
+        outputs = [y] if isinstance(y, torch.Tensor) else list(y)
+        self.shapes[letter] = (list(x.shape), [list(output.shape) for output in outputs])
 
 
 def _load_plugins(root: Node) -> None:

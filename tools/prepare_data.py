@@ -1,3 +1,5 @@
+"""Download, verify and lay out a classic data set: see --help."""
+
 import sys
 from pathlib import Path
 

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from i2i.errors import I2IError
 
@@ -42,15 +42,15 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
     return _guarded(module.run, args)
 
 
-def _guarded(run: "object", args: argparse.Namespace) -> int:
+def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Turns exceptions into messages and exit codes."""
     try:
-        return int(run(args))  # type: ignore[operator]
+        return run(args)
     except I2IError as error:
         if args.debug:
             raise
         print(error, file=sys.stderr)
-        return getattr(error, "exit_code", 2)
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -1,4 +1,9 @@
-"""``prepare_data NAME``: downloads a classic data set, verifies it and lays it out."""
+"""Download a classic data set, verify it and lay it out.
+
+python tools/prepare_data.py horse2zebra                       into datasets/horse2zebra
+python tools/prepare_data.py maps --from ~/maps.tar.gz         from a file downloaded elsewhere
+python tools/prepare_data.py cityscapes --from a.zip b.zip     a set that needs a login
+"""
 
 import argparse
 import signal

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ImageFile
+from PIL import ImageFile, TiffImagePlugin
 
 from i2i.decoding import MODE_NOTES, Refused, identify, orientation
 from i2i.errors import DataError
 from i2i.images import describe_os_error, load_image
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .dib .gif .ppm .pgm .pbm .pnm .avif".split(),
+    ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif")
+    + ("ppm", "pgm", "pbm", "pnm", "avif")
 )
 _BATCH = 256  # files that a thread checks at a time
 
 
 def is_image_name(name: str) -> bool:
     """Whether a file name has an image's suffix and is not hidden (``.x``, macOS' ``._x``)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+    return not name.startswith(".") and name.rpartition(".")[2].lower() in SUFFIXES
 
 
 def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Iterator[Path]:
@@ -43,7 +44,7 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Itera
 
 def _walk(folder: Path, recursive: bool, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     try:
-        status = os.stat(folder)
+        status = folder.stat()
         identity = (status.st_dev, status.st_ino)
         if identity in parents:
             return
@@ -52,7 +53,7 @@ def _walk(folder: Path, recursive: bool, parents: tuple[tuple[int, int], ...]) -
             for entry in entries:
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     folders.append(entry.name)
                 elif is_image_name(entry.name):
                     files.append(entry.name)
@@ -67,6 +68,13 @@ def _walk(folder: Path, recursive: bool, parents: tuple[tuple[int, int], ...]) -
     if recursive:
         for name in sorted(folders):
             yield from _walk(folder / name, recursive, (*parents, identity))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 @dataclass
@@ -119,7 +127,7 @@ def _look(
     path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]]
 ) -> tuple[str, tuple[int, int], tuple[str, ...], str]:
     try:
-        with open(path, "rb") as stream:
+        with Path(path).open("rb") as stream:
             image = identify(stream)
             rotation = orientation(image)
             sideways = rotation >= 5 and image.format != "TIFF"  # Pillow has turned a TIFF's size already
@@ -137,7 +145,7 @@ def _look(
 
 
 def _expected_notes(image: ImageFile.ImageFile, channels: int | None) -> tuple[str, ...] | None:
-    """Conversions that a header announces; ``None`` where only the pixels tell (transparency, colour in one channel)."""
+    """Conversions that a header announces; ``None`` where only the pixels tell: transparency, colour in one channel."""
     gray = image.mode in ("1", "L") or image.mode.startswith("I;16")
     if "transparency" in image.info or not (gray or image.mode in ("RGB", "P", "CMYK", "YCbCr")):
         return None
@@ -153,9 +161,10 @@ def _is_complete(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     if image.format == "WEBP":
         stream.seek(4)
         return int.from_bytes(stream.read(4), "little") + 8 <= length
-    if image.format == "TIFF":
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
         for starts, counts in ((273, 279), (324, 325)):  # strips, tiles
-            ends = [a + b for a, b in zip(image.tag_v2.get(starts, ()), image.tag_v2.get(counts, ()), strict=False)]
+            ends = [a + b for a, b in zip(tags.get(starts, ()), tags.get(counts, ()), strict=False)]
             if ends:
                 return max(ends) <= length
         return False

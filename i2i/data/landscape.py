@@ -5,12 +5,13 @@ Everything is laid out in fractions of the picture, so one set of random numbers
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
+Array = NDArray[Any]  # what OpenCV returns is typed no further
 Colour = tuple[int, int, int]
 
 _TILE = 512  # side of the noise tile in texels
@@ -19,7 +20,12 @@ _TEXELS = 320.0  # texels across the picture at its lower edge
 
 @dataclass(frozen=True)
 class Place:
-    """Colours (8-bit RGB) of a kind of landscape, and how rough its ground is."""
+    """Colours (8-bit RGB) of a kind of landscape.
+
+    Attributes:
+        roughness: Deviation of the ground's brightness, as a share of it.
+        bush_height: Of the line on the horizon, in fractions of the picture.
+    """
 
     sky_top: Colour
     sky_low: Colour
@@ -30,26 +36,25 @@ class Place:
     patches: Colour
     roughness: float
     bush_height: float
-    grass: float
 
 
 PLACES = {
     "meadow": Place((86, 146, 206), (212, 230, 238), (124, 160, 164), (72, 106, 66), (164, 184, 100), (96, 142, 60),
-                    (136, 160, 66), 0.16, 0.030, 1.0),
+                    (136, 160, 66), 0.16, 0.030),
     "savanna": Place((112, 168, 212), (246, 230, 196), (180, 164, 146), (132, 128, 80), (226, 196, 128),
-                     (202, 158, 84), (176, 142, 70), 0.15, 0.022, 0.8),
+                     (202, 158, 84), (176, 142, 70), 0.15, 0.022),
     "desert": Place((98, 158, 216), (242, 230, 212), (204, 168, 146), (214, 174, 130), (238, 210, 166),
-                    (224, 184, 130), (208, 164, 112), 0.06, 0.006, 0.0),
+                    (224, 184, 130), (208, 164, 112), 0.06, 0.006),
     "snow": Place((136, 172, 208), (234, 240, 244), (164, 184, 204), (94, 116, 128), (228, 236, 244), (244, 247, 250),
-                  (208, 222, 238), 0.03, 0.034, 0.12),
+                  (208, 222, 238), 0.03, 0.034),
     "evening": Place((84, 106, 164), (252, 196, 146), (146, 116, 132), (92, 80, 82), (190, 156, 94), (128, 124, 66),
-                     (150, 122, 64), 0.15, 0.026, 0.9),
+                     (150, 122, 64), 0.15, 0.026),
     "moor": Place((132, 152, 174), (224, 226, 220), (124, 138, 150), (84, 98, 86), (156, 158, 108), (112, 122, 72),
-                  (146, 110, 108), 0.16, 0.016, 0.7),
+                  (146, 110, 108), 0.16, 0.016),
 }  # fmt: skip
 
 
-def paint_landscape(rng: np.random.Generator, size: int, place: Place, horizon: float) -> Float:
+def paint_landscape(rng: np.random.Generator, size: int, place: Place, horizon: float) -> Array:
     """Paints a landscape.
 
     Args:
@@ -61,13 +66,10 @@ def paint_landscape(rng: np.random.Generator, size: int, place: Place, horizon: 
     Returns:
         Float RGB [3, size, size], about 0 to 1.
     """
-    tint = rng.uniform(0.95, 1.05, 3)
-    sky_top, sky_low, hills, bushes, far, near, patches = (
-        (np.asarray(c) / 255 * tint).astype(np.float32)[:, None, None]
-        for c in (place.sky_top, place.sky_low, place.hills, place.bushes, place.ground_far, place.ground_near,
-                  place.patches)
-    )  # fmt: skip
-    phases, offset_u, offset_v, cover = rng.uniform(0, 2 * np.pi, (2, 4, 1)), *rng.random(3).tolist()
+    tint = rng.uniform(0.95, 1.05, 3).astype(np.float32)[:, None, None]
+    sky_top, sky_low, hills, bushes, far, near, patches = _palette(place) * tint
+    phases = rng.uniform(0, 2 * np.pi, (2, 4, 1))
+    offset_u, offset_v, cover = rng.random(3).tolist()
     x = (np.arange(size, dtype=np.float32) + 0.5) / size  # [W]
     y = x[:, None]  # [H, 1]
     row = round(horizon * size)  # the sky ends above it
@@ -84,7 +86,7 @@ def paint_landscape(rng: np.random.Generator, size: int, place: Place, horizon: 
 
     sky = sky_top + (y[:row] / horizon) ** 1.4 * (sky_low - sky_top)  # [3, rows, 1]
     cloud = np.clip(0.5 * noise[:row, :, 2] - 0.45 + 0.6 * cover, 0, 0.85) * np.minimum(above[:row] * 7, 1)
-    picture[:, :row] = sky + cloud * (0.98 - sky)
+    picture[:, :row] = sky + cloud * (np.float32(0.98) - sky)
 
     nearness = (below[row:] / (1 - horizon)) ** 0.6
     ground = far + nearness * (near - far)  # [3, rows, 1]
@@ -108,7 +110,14 @@ _WAVES_NEAR = np.array([[11.0], [23.0], [41.0], [67.0]])
 
 
 @cache
-def _noise() -> Float:
+def _palette(place: Place) -> Array:
+    """The seven colours [7, 3, 1, 1] in [0, 1]."""
+    names = ("sky_top", "sky_low", "hills", "bushes", "ground_far", "ground_near", "patches")
+    return (np.array([getattr(place, name) for name in names]) / 255).astype(np.float32)[..., None, None]
+
+
+@cache
+def _noise() -> Array:
     """Three seamless noise channels of unit deviation: grain, broad patches, clouds. [_TILE, _TILE, 3]."""
     rng = np.random.default_rng(0)
     fy, fx = np.fft.fftfreq(_TILE, 1 / _TILE)[:, None], np.fft.rfftfreq(_TILE, 1 / _TILE)[None]
@@ -122,7 +131,7 @@ def _noise() -> Float:
 
 
 @cache
-def _tile(size: int) -> Float:
+def _tile(size: int) -> Array:
     """The noise, averaged down until a texel is about a pixel of the lower edge, lest small pictures sparkle."""
     factor = 2 ** max(0, round(np.log2(_TEXELS / size)))
     side = _TILE // min(factor, 16)

@@ -3,14 +3,14 @@
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from i2i.data.files import list_images
 from i2i.data.progress import Progress, Say
 from i2i.data.sources import Source
 from i2i.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 SEARCH_DEPTH = 3  # how many folders deep an archive may wrap its data
 
 
@@ -29,7 +29,7 @@ def check_layout(source: Source, folder: Path, place: str, say: Say) -> dict[str
     Raises:
         DataError: If a folder is missing or empty, a published number is not met, or a header cannot be read.
     """
-    images = {name: list(images_in(folder / name)) for name in (*source.folders, *source.optional)}
+    images = {name: images_in(folder / name) for name in (*source.folders, *source.optional)}
     problems = []
     for name, paths in images.items():
         expected = source.folders.get(name)
@@ -50,8 +50,8 @@ def check_layout(source: Source, folder: Path, place: str, say: Say) -> dict[str
                 broken.append(path.relative_to(folder).as_posix())
             progress.advance(1)
     if broken:
-        shown = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
-        raise DataError(f"{place}: {len(broken)} files cannot be read as images: {shown}")
+        shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        raise DataError(f"{place}: cannot be read as images: {shown}")
     return {name: len(paths) for name, paths in images.items() if paths}
 
 
@@ -110,18 +110,9 @@ def _locate(tree: Path, path: Path, source: Source) -> dict[str, Path]:
     )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below, hidden ones and what lies in hidden folders left out."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
-
-
-def images_in(folder: Path) -> Iterator[Path]:
-    """All images below a folder, in a fixed order."""
-    return (path for path in _walk(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+def images_in(folder: Path) -> list[Path]:
+    """All images below a folder, none if there is no such folder."""
+    return list(list_images(folder)) if folder.is_dir() else []
 
 
 def _is_image(path: Path) -> bool:
@@ -137,9 +128,12 @@ def _is_image(path: Path) -> bool:
 
 
 def _copy(origin: Path, target: Path, say: Say) -> None:
-    files = list(_walk(origin))
+    files = set(list_images(origin))  # also those behind links to folders
+    for parent, folders, names in os.walk(origin):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files.update(Path(parent, name) for name in names if not name.startswith("."))
     with Progress(f"copying {origin}", sum(path.stat().st_size for path in files), say) as progress:
-        for path in files:
+        for path in sorted(files):
             copy = target / path.relative_to(origin)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)

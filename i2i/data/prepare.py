@@ -83,6 +83,8 @@ def prepare(
             )
         with _workspace(root, source.name) as work:
             return _prepare_in(work, source, folder, given, downloader or Downloader(), limits, say)
+    except BrokenPipeError:  # of `say`, not of the data
+        raise
     except OSError as error:
         raise DataError(f"{error.filename or root}: {error.strerror or error}") from error
 
@@ -156,7 +158,7 @@ def _counts_in_place(source: Source, folder: Path, say: Say) -> dict[str, int] |
             return check_layout(source, folder, str(folder), say)
         if not isinstance(recorded, Mapping):
             raise DataError(f"{folder / RECORD}: damaged, 'counts' is not a mapping")
-        counts = {name: sum(1 for _ in images_in(folder / name)) for name in recorded}
+        counts = {name: len(images_in(folder / name)) for name in recorded}
         changed = [
             f"{name} holds {n} images, not {recorded[name]}" for name, n in counts.items() if n != recorded[name]
         ]

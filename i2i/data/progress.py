@@ -1,11 +1,14 @@
 """How long work on files shows itself: a bar on a terminal, a few plain lines elsewhere."""
 
 import sys
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 Say = Callable[[str], None]
+
+LINE_SECONDS = 2.0  # plain lines are at least that far apart, so quick work stays quiet
 
 
 def human_size(size: float) -> str:
@@ -37,6 +40,7 @@ class Progress:
         self.count = count
         self._bar: Any = None
         self._shown = 0
+        self._spoke = 0.0
 
     def _amount(self, value: int) -> str:
         return f"{value} {self.count}" if self.count else human_size(value)
@@ -52,6 +56,7 @@ class Progress:
             self._bar = tqdm(desc=self.label, total=self.total, initial=self.done, unit=unit, unit_scale=not self.count)
         else:
             self._shown = self._notch()
+            self._spoke = time.monotonic()
             start = f", {self._amount(self.done)} done before" if self.done else ""
             self.say(f"{self.label}" + (f" ({self._amount(self.total)}{start})" if self.total else start))
         return self
@@ -61,8 +66,9 @@ class Progress:
         self.done += amount
         if self._bar is not None:
             self._bar.update(amount)
-        elif self._notch() > self._shown and self.done != self.total:
+        elif self._notch() > self._shown and time.monotonic() - self._spoke >= LINE_SECONDS:
             self._shown = self._notch()
+            self._spoke = time.monotonic()
             self.say(f"{self.label}: {self._amount(self.done)}" + (f" ({self._shown}0%)" if self.total else ""))
 
     def __exit__(

@@ -63,5 +63,5 @@ def gradient_penalty(D: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
     if real.shape != fake.shape:
         raise ValueError(f"real is {list(real.shape)}, fake {list(fake.shape)}: shapes must agree")
     u = torch.rand(real.shape[0], *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)  # [N, 1, 1, 1]
-    between = torch.lerp(fake.detach().to(real.dtype), real.detach(), u)
+    between = torch.lerp(fake.to(real.dtype), real, u)
     return (torch.linalg.vector_norm(input_gradient(D, between), dim=1) - 1).square().mean()

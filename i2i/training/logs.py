@@ -65,7 +65,9 @@ class RunLog:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""
         from i2i.images import save_image
 
-        save_image(self.folder / "samples" / f"step_{step:08d}.png", grid)
+        folder = self.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        save_image(folder / f"step_{step:08d}.png", grid)
         self._board.add_image("samples", grid, step, dataformats="HWC")
 
     def say(self, message: str) -> None:

@@ -27,6 +27,8 @@ from i2i.training.stream import BatchStream, SeededDataset, build_loader
 class TrainingError(I2IError):
     """Training began and could not go on."""
 
+    exit_code = 1
+
 
 class Trainer:
     """Trains a pipeline.

@@ -1,0 +1,40 @@
+# `make demo` and `make test` set everything up by themselves; both also work when the environment exists.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+DEMO ?= animals
+WORKERS ?= 2
+
+.PHONY: demo test test-slow test-all check bench clean
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "i2i needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]" -c constraints.txt
+	@touch $(READY)
+
+# Trains a CycleGAN on the embedded data set, translates held-out images, says where to look.
+demo: $(READY)
+	$(BIN)/python tools/demo.py $(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-all: test test-slow
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/train_step.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,135 @@
+"""Three training steps agree with the reference implementation (its numbers: ../shared/golden)."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from i2i.losses.adversarial import LSGAN, Vanilla
+from i2i.losses.pixel import L1
+from i2i.networks.patchgan import PatchGANDiscriminator
+from i2i.networks.reference_names import load_reference
+from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.unet import UNetGenerator
+from i2i.pipelines.base import WeightedLosses
+from i2i.pipelines.cyclegan import CycleGAN
+from i2i.pipelines.pix2pix import Pix2Pix
+from i2i.training.schedules import Constant, Timeline
+from i2i.training.settings import TrainerSettings
+from i2i.training.trainer import Trainer
+
+
+class Golden:
+    def __init__(self, path):
+        self.file = safe_open(str(path), framework="pt")
+        self.meta = {key: json.loads(value) for key, value in self.file.metadata().items()}
+
+    def weights(self, prefix):
+        return {k.removeprefix(f"{prefix}."): self.file.get_tensor(k) for k in self.file.keys() if k.startswith(f"{prefix}.")}
+
+    def batch(self, index):
+        return {domain.lower(): self.file.get_tensor(f"batch.{index}.{domain}") for domain in "AB"}
+
+
+def trainer_of(pipeline, tmp_path):
+    def adam(parameters):
+        optimizer = torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
+        optimizer.param_groups[0]["initial_lr"] = 2e-4
+        return optimizer
+
+    names = dict.fromkeys(phase.optimizer for phase in pipeline.phases)
+    settings = TrainerSettings(steps=3, precision="fp32", device="cpu")
+    return Trainer(pipeline, None, dict.fromkeys(names, adam), Timeline(Constant(), 3, 1), settings, 3, 0,
+                   torch.device("cpu"), tmp_path, {}, lambda *_: None)
+
+
+def run(pipeline, golden, names, listed, tmp_path, dtype):
+    """Returns each step's largest relative difference of a loss, and the largest difference of a weight at the end."""
+    pipeline.to(dtype)  # first: the golden weights are float64 and must not be rounded
+    for letter, reference in names.items():
+        load_reference(pipeline.members[letter], golden.weights(f"before.{reference}"))
+    trainer = trainer_of(pipeline, tmp_path)
+    loss_errors = []
+    for index, expected in enumerate(golden.meta["losses"]):
+        scalars = trainer._train_step({k: v.to(dtype) for k, v in golden.batch(index).items()})
+        trainer.step += 1
+        errors = []
+        for name, combine in listed.items():
+            value, target = float(scalars[name]), combine(expected)
+            errors.append(abs(value - target) / abs(target))
+        loss_errors.append(max(errors))
+    weight_error = 0.0
+    for letter, reference in names.items():
+        after = type(pipeline.members[letter])(**ARGUMENTS[letter[0] if letter in ("G", "F") else "D"][pipeline.__class__])
+        after.to(dtype)
+        load_reference(after, golden.weights(f"after.{reference}"))
+        for ours, theirs in zip(pipeline.members[letter].parameters(), after.parameters(), strict=True):
+            weight_error = max(weight_error, float((ours - theirs).detach().abs().max()))
+    return loss_errors, weight_error
+
+
+RESNET = {"in_channels": 3, "out_channels": 3, "num_blocks": 6, "base_channels": 4}
+UNET = {"in_channels": 3, "out_channels": 3, "num_downsamplings": 7, "base_channels": 4, "norm": "instance", "dropout": 0.0}
+ARGUMENTS = {
+    "G": {CycleGAN: RESNET, Pix2Pix: UNET},
+    "F": {CycleGAN: RESNET},
+    "D": {
+        CycleGAN: {"in_channels": 3, "base_channels": 4},
+        Pix2Pix: {"in_channels": 6, "base_channels": 4},
+    },
+}
+
+
+def cyclegan():
+    networks = {letter: ResNetGenerator(**RESNET) for letter in "GF"}
+    networks |= {letter: PatchGANDiscriminator(**ARGUMENTS["D"][CycleGAN]) for letter in ("D_X", "D_Y")}
+    losses = {"adversarial": (LSGAN(), 1), "cycle": (L1(), 10), "identity": (L1(), 5)}
+    return CycleGAN(networks, {role: WeightedLosses([loss], [w]) for role, (loss, w) in losses.items()}, pool_size=0)
+
+
+def pix2pix():
+    networks = {"G": UNetGenerator(**UNET), "D": PatchGANDiscriminator(**ARGUMENTS["D"][Pix2Pix])}
+    losses = {"adversarial": (Vanilla(), 1), "reconstruction": (L1(), 100)}
+    return Pix2Pix(networks, {role: WeightedLosses([loss], [w]) for role, (loss, w) in losses.items()})
+
+
+CYCLEGAN_LOSSES = {
+    "G_adversarial": lambda e: e["G_A"],
+    "F_adversarial": lambda e: e["G_B"],
+    "cycle_x": lambda e: e["cycle_A"],
+    "cycle_y": lambda e: e["cycle_B"],
+    # The reference names identity losses by generator: idt_A is G on images of b.
+    "identity_y": lambda e: e["idt_A"],
+    "identity_x": lambda e: e["idt_B"],
+    "D_Y": lambda e: e["D_A"],
+    "D_X": lambda e: e["D_B"],
+}
+PIX2PIX_LOSSES = {
+    "G_adversarial": lambda e: e["G_GAN"],
+    "G_reconstruction": lambda e: e["G_L1"],
+    "D": lambda e: 0.5 * (e["D_real"] + e["D_fake"]),
+}
+
+
+# One pixel whose reconstruction equals its target up to rounding decides, by the sign of L1's gradient, which way a
+# float32 run goes (measured: losses of 1e-5 or of 8e-4 apart after two steps, as the order of sums falls). The first
+# step has no such freedom.
+TOLERANCES = {torch.float64: [1e-8, 1e-8, 1e-8], torch.float32: [1e-6, 2e-3, 2e-3]}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_cyclegan_steps_agree(golden_folder, tmp_path, dtype):
+    golden = Golden(golden_folder / "training_cyclegan.safetensors")
+    names = {"G": "G_A", "F": "G_B", "D_Y": "D_A", "D_X": "D_B"}
+    losses, weights = run(cyclegan(), golden, names, CYCLEGAN_LOSSES, tmp_path, dtype)
+    assert all(error < tolerance for error, tolerance in zip(losses, TOLERANCES[dtype], strict=True)), losses
+    assert dtype is torch.float32 or weights < 1e-8
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_pix2pix_steps_agree(golden_folder, tmp_path, dtype):
+    golden = Golden(golden_folder / "training_pix2pix.safetensors")
+    losses, weights = run(pix2pix(), golden, {"G": "G", "D": "D"}, PIX2PIX_LOSSES, tmp_path, dtype)
+    assert all(error < tolerance for error, tolerance in zip(losses, TOLERANCES[dtype], strict=True)), losses
+    assert dtype is torch.float32 or weights < 1e-8
