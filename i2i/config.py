@@ -39,12 +39,21 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # PyYAML writes these line breaks of Unicode as they are, and reads them back as spaces, unless quoted so.
+        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 for _tag, (_pattern, _first) in _SCALARS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(
             f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
         )
+
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass(frozen=True)
@@ -235,6 +244,8 @@ class _Walk:
                 self.problems.append(Problem(place, path, "an alias that contains itself, or too many values"))
             return Node(None, place, path)
         ancestors = (*ancestors, id(tree))
+        if isinstance(tree, yaml.CollectionNode) and tree.tag not in _COLLECTIONS:
+            self.problems.append(Problem(place, path, f"the tag {tree.tag!r} is not supported"))
         if isinstance(tree, yaml.MappingNode):
             return Node(self._mapping(tree, path, ancestors), place, path)
         if isinstance(tree, yaml.SequenceNode):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# One thread a test process: xdist runs as many processes as there are cores, and threads that wait for a core spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -8,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from i2i.decoding import Refused, decode, fit_channels, identify
 
@@ -147,9 +147,8 @@ def test_exif_rotation_is_the_same_for_all_formats(orientation: int) -> None:
     expected = decode(pillow(low, "PNG", exif=tags))[0]
     assert expected.shape[:2] == ((9, 6) if orientation >= 5 else (6, 9))
     # Against Pillow's own transposition, which none of these paths uses.
-    from PIL import ImageOps
-
-    np.testing.assert_array_equal(expected, ImageOps.exif_transpose(Image.open(io.BytesIO(pillow(low, "PNG", exif=tags)))))
+    reference = Image.open(io.BytesIO(pillow(low, "PNG", exif=tags)))
+    np.testing.assert_array_equal(expected, ImageOps.exif_transpose(reference))
     for data, shift in [
         (png_with_chunk(png16, b"eXIf", tags.tobytes()[6:]), 8),
         (png_with_chunk(png16, b"eXIf", tags.tobytes()[6:], last=True), 8),
@@ -247,7 +246,7 @@ def test_too_many_pixels_are_refused_before_decoding() -> None:
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR"
     body = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     header += body + struct.pack(">I", zlib.crc32(b"IHDR" + body)) + bytes(4) + b"IDAT" + bytes(8)
-    with warnings.catch_warnings(), pytest.raises(Refused, match="40000 x 40000 pixels are more than the 1,000,000,000"):
+    with warnings.catch_warnings(), pytest.raises(Refused, match="40000 x 40000 pixels are more than the 1,000,0"):
         warnings.simplefilter("error")
         decode(header)
     with pytest.raises(Refused, match="more than the 50"):
@@ -277,6 +276,15 @@ def test_fit_channels() -> None:
 
 
 def test_identify_reads_no_pixels() -> None:
-    stream = io.BytesIO(pillow(np.tile(RGB, (50, 50, 1)), "PNG"))
-    assert identify(stream).size == (450, 300)
-    assert stream.tell() < 200
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+    for format in ("PNG", "JPEG", "TIFF", "WEBP"):
+        stream = Counting(pillow(np.tile(RGB, (50, 50, 1)), format))
+        assert identify(stream).size == (450, 300)
+        assert stream.count < 2000 or format == "WEBP", format  # its library wants the whole file

@@ -168,6 +168,15 @@ def _stripes(rng: np.random.Generator, ribbons: Ribbons, period: float) -> dict[
     return {ribbon: points[f : f + n] for ribbon, f, n in zip(_OWNERS, first.tolist(), counts.tolist(), strict=True)}
 
 
+EARS = (2, 3)  # where on the head the near and the far ear stand
+_EAR = np.array([-0.035j, 0.07 - 0.03j, 0.15 + 0.02j, 0.05 + 0.035j, 0.035j])  # up is +1, the rear +i
+
+
+def outline_ear(ribbons: Ribbons, along: int) -> Points:
+    centre, normal = ribbons.centres[HEAD, along], ribbons.normals[HEAD, along]
+    return centre + 0.8 * normal + normal / np.abs(normal) * _EAR
+
+
 def outline_animal(rng: np.random.Generator, ribbons: Ribbons, period: float) -> list[Polygons]:
     """The whole animal in painter's order.
 
@@ -185,10 +194,6 @@ def outline_animal(rng: np.random.Generator, ribbons: Ribbons, period: float) ->
     def leg(ribbon: int, coat: Label, stripe: Label) -> list[Polygons]:
         return [*limb(ribbon, coat, stripe), (Label.HOOF, ribbons.band(ribbon, slice(21, None)))]
 
-    def ear(along: int, label: Label) -> Polygons:
-        up = normals[HEAD, along] / np.abs(normals[HEAD, along])
-        return label, centres[HEAD, along] + 0.8 * normals[HEAD, along] + up * _EAR
-
     mane = slice(4, None)
     height = 1.0 + (0.2 + 0.08 * rng.random(_SAMPLES - 4)) * _MANE
     inner, outer = (centres[NECK, mane] + k * normals[NECK, mane] for k in (0.72, height))
@@ -197,7 +202,7 @@ def outline_animal(rng: np.random.Generator, ribbons: Ribbons, period: float) ->
         *leg(FAR_HIND, Label.FAR_COAT, Label.FAR_STRIPE),
         *leg(FAR_FORE, Label.FAR_COAT, Label.FAR_STRIPE),
         (Label.HAIR, ribbons.outlines[TAIL]),
-        ear(3, Label.FAR_EAR),
+        (Label.FAR_EAR, outline_ear(ribbons, EARS[1])),
         *limb(TRUNK, Label.COAT, Label.STRIPE),
         *leg(HIND, Label.COAT, Label.STRIPE),
         *leg(FORE, Label.COAT, Label.STRIPE),
@@ -205,12 +210,11 @@ def outline_animal(rng: np.random.Generator, ribbons: Ribbons, period: float) ->
         (Label.HAIR, np.concatenate([inner, outer[::-1]])),
         *limb(HEAD, Label.COAT, Label.STRIPE),
         (Label.MUZZLE, ribbons.band(HEAD, slice(19, None))),
-        ear(2, Label.COAT),
+        (Label.COAT, outline_ear(ribbons, EARS[0])),
         (Label.EYE, eye + 0.024 * _CIRCLE),
         (Label.GLINT, eye + 0.007 + 0.009j + 0.008 * _CIRCLE),
     ]
 
 
-_EAR = np.array([-0.035j, 0.07 - 0.03j, 0.15 + 0.02j, 0.05 + 0.035j, 0.035j])  # up is +1, the rear +i
 _CIRCLE = np.exp(2j * np.pi * np.arange(12) / 12)
 _MANE = np.minimum(1, 4 * np.sin(np.pi * np.linspace(0.05, 0.97, _SAMPLES - 4)))

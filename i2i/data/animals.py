@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from i2i.data import anatomy
-from i2i.data.anatomy import Label, Points, Polygons, Ribbons, outline_animal, pose_animal
+from i2i.data.anatomy import EARS, Label, Points, Polygons, Ribbons, outline_animal, outline_ear, pose_animal
 from i2i.data.landscape import PLACES, Array, Colour, Place, paint_landscape
 
 MIN_SIZE = 32
@@ -38,7 +38,7 @@ COATS = (
     Coat((158, 92, 56), (112, 60, 36), (112, 62, 44)),  # chestnut
     Coat((116, 70, 44), (40, 30, 28), (56, 40, 36)),  # bay
     Coat((216, 182, 130), (244, 230, 200), (150, 118, 96)),  # palomino
-    Coat((150, 148, 146), (78, 78, 82), (84, 80, 82)),  # grey
+    Coat((166, 163, 160), (84, 84, 88), (84, 80, 82)),  # grey
     Coat((82, 70, 66), (32, 28, 28), (50, 43, 42)),  # black
 )
 _FAR = 0.68  # brightness of what is on the far side
@@ -129,14 +129,12 @@ class _Frame:
         return np.rint(pixels).astype(np.int32)
 
 
-_EAR = 0.1  # how far ears rise above the outlines, in the animal's units
-
-
 def _frame(rng: np.random.Generator, ribbons: Ribbons) -> _Frame:
     """Places the animal at random, but wholly inside the picture."""
-    left, right = ribbons.outlines.real.min(), ribbons.outlines.real.max()
+    extent = np.concatenate([ribbons.outlines.ravel(), *(outline_ear(ribbons, along) for along in EARS)])
+    left, right, top = extent.real.min(), extent.real.max(), extent.imag.max()
     y = rng.uniform(0.83, 0.92)
-    scale = min(rng.uniform(0.42, 0.54), 0.92 / (right - left), (y - 0.02) / (ribbons.outlines.imag.max() + _EAR))
+    scale = min(rng.uniform(0.42, 0.54), 0.92 / (right - left), (y - 0.025) / top)
     facing = 1 if rng.random() < 0.5 else -1
     slack = 0.5 * (1 - scale * (right - left)) - 0.025
     x = 0.5 + rng.uniform(-slack, slack) - facing * scale * (left + right) / 2
@@ -146,7 +144,7 @@ def _frame(rng: np.random.Generator, ribbons: Ribbons) -> _Frame:
 @cache
 def _choose_coats(place: Place) -> list[Coat]:
     """The coats that do not get lost on the ground of a place."""
-    return [coat for coat in COATS if np.abs(np.subtract(coat.body, place.ground_near)).sum() > 110]
+    return [coat for coat in COATS if np.abs(np.subtract(coat.body, place.ground_near)).sum() > 95]
 
 
 @cache

@@ -105,9 +105,12 @@ def _constant(key: str, value: Any, path: Path) -> Any:
 def _construct(cls: Any, name: str, arguments: dict[str, Any], path: Path) -> Any:
     from pydantic import ValidationError
 
-    library = _library()
+    chance = arguments.get("p", 1)
+    if not isinstance(chance, int | float) or not 0 <= chance <= 1:
+        raise ArgumentError(f"{name}.p should be a number from 0 to 1, got {chance!r}", (*path, "p"))
+    constructor = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    strict = {"strict": True} if "InitSchema" in vars(constructor) else {}  # without it, some errors only warn
     try:
-        strict = {} if issubclass(cls, library.BaseCompose) else {"strict": True}  # without it, some errors only warn
         transform = cls(**arguments, **strict)
     except Exception as error:  # schemas raise ValueError, constructors anything
         cause = error.__cause__

@@ -142,7 +142,7 @@ class TwoDomains(ABC):
         i, j = self.choose(index, (len(a.paths), len(b.paths)), rng)
         paths = {"a": a.paths[i], "b": b.paths[j]}
         if self.joint and paths["a"] == paths["b"]:
-            whole = load_image(paths["a"], None)[0]
+            whole = _load_halves(paths["a"], a, b)[0]
             images = {"a": _side(whole, a, paths["a"]), "b": _side(whole, b, paths["b"])}
         else:
             images = {"a": _load(paths["a"], a), "b": _load(paths["b"], b)}
@@ -203,7 +203,12 @@ class TwoDomains(ABC):
 def _load(path: str, side: Side) -> np.ndarray:
     if side.half is None:
         return load_image(path, side.channels)[0]
-    return _side(load_image(path, None)[0], side, path)
+    return _side(_load_halves(path, side)[0], side, path)
+
+
+def _load_halves(path: str, *sides: Side) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Loads a file whose halves are fitted to their channels later; transparency is kept for those who want it."""
+    return load_image(path, 4 if any(side.channels == 4 for side in sides) else None)
 
 
 def _side(whole: np.ndarray, side: Side, path: str) -> np.ndarray:
@@ -220,12 +225,13 @@ def _side(whole: np.ndarray, side: Side, path: str) -> np.ndarray:
 
 def _survey_halves(a: Side, b: Side) -> Survey:
     def load(path: str) -> tuple[str, ...]:
-        whole, notes = load_image(path, None)
+        whole, notes = _load_halves(path, a, b)
         for side in (a, b):
             _side(whole, side, path)
         return notes
 
-    result = survey(a.paths, min(a.channels, b.channels), load)
+    channels = {a.channels, b.channels}
+    result = survey(a.paths, 4 if 4 in channels else min(channels), load)
     odd = [path for path, (width, _) in result.sizes.items() if width % 2]
     result.problems += [(path, f"its width of {result.sizes[path][0]} pixels cannot be halved") for path in odd]
     return result

@@ -23,7 +23,8 @@ _BATCH = 256  # files that a thread checks at a time
 
 def is_image_name(name: str) -> bool:
     """Whether a file name has an image's suffix and is not hidden (``.x``, macOS' ``._x``)."""
-    return not name.startswith(".") and name.rpartition(".")[2].lower() in SUFFIXES
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and not name.startswith(".") and suffix.lower() in SUFFIXES
 
 
 def list_images(folder: str | os.PathLike[str], recursive: bool = True) -> Iterator[Path]:
@@ -157,10 +158,9 @@ def _expected_notes(image: ImageFile.ImageFile, channels: int | None) -> tuple[s
 
 def _is_complete(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     """Whether a file ends as its format demands; ``False`` where that is not known."""
-    length = stream.seek(0, os.SEEK_END)
     if image.format == "WEBP":
-        stream.seek(4)
-        return int.from_bytes(stream.read(4), "little") + 8 <= length
+        return True  # opening it has read it to its end
+    length = stream.seek(0, os.SEEK_END)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tags = image.tag_v2
         for starts, counts in ((273, 279), (324, 325)):  # strips, tiles

@@ -37,7 +37,7 @@ class Translator:
         self.info = info
         self.device = pick_device(device)
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
-        self.pipeline = pipeline.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pipeline = pipeline.to(self.device)
         self.direction: str = next(iter(info.directions))
         self._alone = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
 
@@ -127,9 +127,8 @@ class Translator:
             return np.concatenate(results)
 
     def _forward(self, x: torch.Tensor, direction: Direction) -> torch.Tensor:
-        x = x.to(self.device, memory_format=torch.channels_last)
         with self.precision.autocast():
-            return self.pipeline.translate(x, direction)
+            return self.pipeline.translate(x.to(self.device), direction)
 
     def _rng_devices(self) -> list[int]:
         return [self.device.index or 0] if self.device.type == "cuda" else []

@@ -61,7 +61,7 @@ class Trainer:
         config: dict[str, Any],
         save_model: Callable[[Path, Pipeline, int], None],
     ) -> None:
-        self.pipeline = pipeline.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pipeline = pipeline.to(device)
         self.dataset, self.timeline, self.settings = dataset, timeline, settings
         self.steps, self.workers, self.device = steps, workers, device
         self.folder, self.config, self.save_model = folder, config, save_model
@@ -195,10 +195,7 @@ class Trainer:
         return [{key: value[i * size : (i + 1) * size] for key, value in batch.items()} for i in range(count)]
 
     def _to_device(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        value = value.to(self.device, non_blocking=True)
-        return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
     # -- what can go wrong ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,155 @@
+"""Where translations go, and what they are called."""
+
+import os
+import unicodedata
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from i2i.errors import DataError
+from i2i.images import WRITERS, describe_os_error, save_image
+from i2i.inference.inputs import Inputs
+
+LOSSY = frozenset(("jpg", "jpeg", "webp", "avif"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where translations go.
+
+    Attributes:
+        folder: OUTPUT, or the folder that the file OUTPUT lies in.
+        format: A key of ``WRITERS``.
+        file: The name of the file that OUTPUT is, if it is one.
+    """
+
+    folder: Path
+    format: str
+    file: str | None = None
+
+    def prepare(self, channels: int) -> bool:
+        """Makes the folder, and proves with a tiny image that translations can be written.
+
+        Args:
+            channels: Of the translations.
+
+        Returns:
+            Whether the folder takes names that differ only by case for the same name.
+
+        Raises:
+            DataError: The folder cannot be written, or the format does not hold such images.
+        """
+        probe = self.folder / f".i2i-{uuid.uuid4().hex}"
+        try:
+            if self.file is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            save_image(probe, np.zeros((8, 8, channels), np.uint8), self.format)
+            folds_case = probe.with_name(probe.name.upper()).exists()
+            probe.unlink()
+        except OSError as error:
+            reason = "is a file" if isinstance(error, FileExistsError) else describe_os_error(error)
+            raise DataError(f"OUTPUT {self.folder}: cannot be written: {reason}") from error
+        except DataError as error:
+            reason = error.message.removeprefix(f"{probe}: ")
+            raise DataError(f"OUTPUT {self.folder}: {reason}") from error
+        return folds_case
+
+
+def find_target(text: str, inputs: Inputs, format: str | None = None, overwrite: bool = False) -> Target:
+    """Finds out what OUTPUT means; nothing is made yet.
+
+    It is a file if it has a suffix, and a folder if it has none, ends in a slash, or is one already.
+
+    Args:
+        text: OUTPUT.
+        inputs: What is translated.
+        format: Of the files; by default OUTPUT's suffix, or png.
+        overwrite: Whether a file OUTPUT may be replaced.
+
+    Raises:
+        DataError: OUTPUT would mix with INPUT, is a file for many images, exists, or has no suffix of an image.
+    """
+    if not text:
+        raise DataError("OUTPUT is empty", ["expected a folder, or a file where INPUT is one image"])
+    path = Path(text)
+    if path.is_dir() or text.endswith(("/", os.sep)) or not path.suffix:
+        target = Target(path, format or "png")
+        if inputs.file is None:
+            _check_apart(text, path, inputs.root)
+        return target
+    if inputs.file is None:
+        raise DataError(
+            f"OUTPUT {text}: is a file, by its suffix, but INPUT is many images",
+            [f"expected a folder; if it shall be called so: {text}/"],
+        )
+    suffix = path.suffix[1:].lower()
+    if suffix not in WRITERS:
+        raise DataError(f"OUTPUT {text}: images cannot be written as {suffix!r}, only as {', '.join(WRITERS)}")
+    if format is not None and WRITERS[format] != WRITERS[suffix]:
+        raise DataError(f"OUTPUT {text}: its suffix contradicts --format {format}", ["leave one of them out"])
+    if not path.parent.is_dir():
+        raise DataError(f"OUTPUT {text}: no folder {str(path.parent.absolute())!r}")
+    if path.exists():
+        if inputs.file is not None and path.samefile(inputs.root / inputs.file):
+            raise DataError(f"OUTPUT {text}: is INPUT itself; originals are never replaced")
+        if not overwrite:
+            raise DataError(f"OUTPUT {text}: exists already", ["replace it with --overwrite"])
+    return Target(path.parent, suffix, path.name)
+
+
+def _check_apart(text: str, output: Path, root: Path) -> None:
+    """Refuses a folder in which translations would mix with originals; inside of INPUT it is left out of the walk."""
+    inside, outside = root.resolve(), output.resolve()
+    if inside == outside:
+        raise DataError(f"OUTPUT {text}: is INPUT's own folder, where originals and translations would mix")
+    if inside.is_relative_to(outside):
+        raise DataError(f"OUTPUT {text}: contains INPUT, where originals and translations would mix")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An input's name and its output's, in one folder.
+
+    Attributes:
+        name: The input's.
+        output: The output's.
+        keeps_suffix: Whether the output's name holds the input's suffix.
+    """
+
+    name: str
+    output: str
+    keeps_suffix: bool
+
+
+def output_names(names: Iterable[str], format: str) -> Iterator[Named]:
+    """Names the outputs of one folder, each after its input's stem; inputs that would share a name keep their suffix.
+
+    Names that differ only by case, or in how they encode an accent, count as the same: they are on some file systems.
+    The result does not depend on the order of the names.
+    """
+    stems = sorted((folded(_stem(name)), name) for name in names)
+    long: set[str] = set()  # names whose outputs keep their suffix
+    for _, group in groupby(stems, key=lambda pair: pair[0]):
+        alike = [folded(name) for _, name in group]
+        if len(alike) > 1:
+            long.update(alike)
+    added = long
+    while added:  # a.jpg.png may now be taken by a.jpg, when a.jpg.webp wants it
+        added = {folded(name) for stem, name in stems if stem in long} - long
+        long |= added
+    for _, name in stems:
+        keeps = folded(name) in long
+        yield Named(name, f"{name if keeps else _stem(name)}.{format}", keeps)
+
+
+def folded(name: str) -> str:
+    """Returns what two names have in common when some file system takes them for the same."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122 (a million times faster matters)
