@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from PIL import Image
 
 from i2i.bundle import BundleInfo, find_bundle, load_bundle
-from i2i.errors import I2IError
+from i2i.decoding import Refused, fit_channels
+from i2i.errors import DataError, I2IError
 from i2i.images import load_image, to_tensor, to_uint8
 from i2i.inference.policy import depends_on_batch, translating
 from i2i.pipelines.base import Direction, Pipeline
@@ -20,7 +22,8 @@ class Translator:
     """Translates images with a bundle's networks.
 
     The translation of an image depends on the image alone: not on its batch, its place in a folder or the time of day.
-    Where the generator's noise is dropout, it is seeded from the image.
+    Where the generator's noise is dropout, it is seeded from the image. On a CPU this holds bit for bit; on a GPU,
+    whose kernels may sum in another order for another size of batch, a value next to a half may round the other way.
 
     Args:
         info: The bundle's metadata.
@@ -39,7 +42,9 @@ class Translator:
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
         self.pipeline = pipeline.to(self.device)
         self.direction: str = next(iter(info.directions))
-        self._alone = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
+        self._noisy = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
+        # A CPU gains nothing from batches, and its convolutions round differently in them.
+        self._alone = self._noisy or self.device.type == "cpu"
 
     @classmethod
     def load(
@@ -83,25 +88,26 @@ class Translator:
         """Translates one image of any size.
 
         Args:
-            image: A file, a uint8 or uint16 array ``[H, W, C]``, or a Pillow image.
+            image: A file, a uint8 or uint16 array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, without
+                the rotation that its EXIF asks for.
             direction: ``a2b`` or ``b2a``; by default the bundle's first.
 
         Returns:
             uint8 ``[H, W, C]``, of the same height and width.
 
         Raises:
-            DataError: The file cannot be read, or its channels do not fit the model.
+            DataError: The file cannot be read, or the image's channels do not fit the model without loss.
             I2IError: The model does not translate in this direction.
         """
         direction = self.check_direction(direction)
         channels = self.info.input_channels(direction)
         if isinstance(image, str | Path):
-            image, _ = load_image(image, channels)
-        elif isinstance(image, Image.Image):
-            image = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        array = image[..., None] if image.ndim == 2 else image
-        if array.shape[2] != channels:
-            raise I2IError(f"the model takes images of {channels} channels, got {array.shape[2]}")
+            array, _ = load_image(image, channels)
+        else:
+            try:
+                array, _ = fit_channels(_as_array(image), channels)
+            except Refused as error:
+                raise DataError(f"the image {error}", error.hints) from error
         return self.batch([array], direction)[0]
 
     def batch(self, images: Sequence[np.ndarray], direction: str | None = None) -> np.ndarray:
@@ -115,20 +121,41 @@ class Translator:
             uint8 ``[N, H, W, C]``.
         """
         own: Direction = self.info.directions[self.check_direction(direction)]
-        tensors = torch.stack([to_tensor(image) for image in images])
         policy = (self.info.norm_policy, self.info.dropout_policy)
-        with torch.inference_mode(), translating(self.pipeline, *policy), torch.random.fork_rng(self._rng_devices()):
+        with torch.inference_mode(), translating(self.pipeline, *policy), self._own_noise():
             if not self._alone:
-                return to_uint8(self._forward(tensors, own))
+                return to_uint8(self._forward(torch.stack([to_tensor(image) for image in images]), own))
             results = []
-            for image, tensor in zip(images, tensors, strict=True):
-                torch.manual_seed(zlib.crc32(image.tobytes(), self.info.seed))
-                results.append(to_uint8(self._forward(tensor[None], own)))
+            for image in images:
+                if self._noisy:
+                    torch.manual_seed(zlib.crc32(image.tobytes(), self.info.seed))
+                results.append(to_uint8(self._forward(to_tensor(image)[None], own)))
             return np.concatenate(results)
 
     def _forward(self, x: torch.Tensor, direction: Direction) -> torch.Tensor:
         with self.precision.autocast():
             return self.pipeline.translate(x.to(self.device), direction)
 
-    def _rng_devices(self) -> list[int]:
-        return [self.device.index or 0] if self.device.type == "cuda" else []
+    def _own_noise(self) -> AbstractContextManager[object]:
+        """Keeps the seeds of the images from the process's random state."""
+        if not self._noisy:
+            return nullcontext()
+        return torch.random.fork_rng([self.device.index or 0] if self.device.type == "cuda" else [])
+
+
+def _as_array(image: np.ndarray | Image.Image) -> np.ndarray:
+    """Returns ``[H, W, C]``, uint8 or uint16, with the channels that the image has.
+
+    Raises:
+        Refused: The pixels are of another type.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        elif image.mode in ("1", "CMYK", "YCbCr"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        image = np.asarray(image)
+    array = image[..., None] if image.ndim == 2 else image
+    if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16):
+        raise Refused(f"is an array of shape {list(array.shape)} of {array.dtype}, not [H, W, C] of uint8 or uint16")
+    return array

@@ -26,11 +26,14 @@ class Phase:
         name: Passed to :meth:`Pipeline.loss`.
         trains: The networks that receive gradients; all others are constants here.
         optimizer: The role in the YAML whose optimizer steps; phases of one name share its state.
+        constant_shared: Whether what the phases share is a constant here: then it comes without its graph, as it was
+            when a phase of this step first computed it.
     """
 
     name: str
     trains: tuple[str, ...]
     optimizer: str
+    constant_shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class CycleGAN(Pipeline):
         "cycle": LossRole("pairwise"),
         "identity": LossRole("pairwise", required=False),
     }
-    phases = (Phase("G", ("G", "F"), "generator"), Phase("D", ("D_X", "D_Y"), "discriminator"))
+    phases = (Phase("G", ("G", "F"), "generator"), Phase("D", ("D_X", "D_Y"), "discriminator", constant_shared=True))
     directions = {"a2b": "G", "b2a": "F"}
 
     def __init__(
@@ -89,7 +89,7 @@ class CycleGAN(Pipeline):
         adversarial = self.objectives["adversarial"]
         terms = Terms({})
         for letter, D, pool, real, fake in self._judged(batch, shared):
-            seen = pool.query(fake.detach(), rng)
+            seen = pool.query(fake, rng)
             real_logits, fake_logits = D(real), D(seen)
             # Halved, so that D learns more slowly relative to G (section 7.1).
             terms.losses[f"D_{letter}"] = 0.5 * adversarial.discriminator(real_logits, fake_logits)

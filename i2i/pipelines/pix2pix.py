@@ -43,7 +43,7 @@ class Pix2Pix(Pipeline):
         "adversarial": LossRole("adversarial"),
         "reconstruction": LossRole("pairwise"),
     }
-    phases = (Phase("D", ("D",), "discriminator"), Phase("G", ("G",), "generator"))
+    phases = (Phase("D", ("D",), "discriminator", constant_shared=True), Phase("G", ("G",), "generator"))
     directions = {"a2b": "G"}
 
     def __init__(
@@ -66,7 +66,6 @@ class Pix2Pix(Pipeline):
             return self.D(torch.cat([x, image], dim=1))
 
         if phase == "D":
-            fake = fake.detach()
             real_logits, fake_logits = D(y), D(fake)
             # Halved, so that D learns more slowly relative to G (section 3.3).
             losses = {"D": 0.5 * adversarial.discriminator(real_logits, fake_logits)}

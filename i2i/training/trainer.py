@@ -132,21 +132,20 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
         parts = self._parts(batch)
-        shared = self._share(0, parts[0]) if len(parts) == 1 else None
+        shared: list[Shared | None] = [None] * len(parts)
         scalars: dict[str, Tensor] = {}
         for phase in self.pipeline.phases:
             scalars |= self.update(phase, parts, shared)
         self.scaler.update()
         return scalars
 
-    def update(self, phase: Phase, parts: list[Batch], shared: Shared | None) -> dict[str, Tensor]:
+    def update(self, phase: Phase, parts: list[Batch], shared: list[Shared | None]) -> dict[str, Tensor]:
         """Takes the optimizer step of a phase.
 
         Args:
             phase: Which.
             parts: The batch, in the parts that fit into memory.
-            shared: What the phases share; recomputed for each part, with the same random numbers, where there are
-                several.
+            shared: What the phases share, for each part; filled here.
 
         Returns:
             The phase's losses and statistics.
@@ -155,29 +154,39 @@ class Trainer:
         parameters = [p for letter in phase.trains for p in self.pipeline.members[letter].parameters()]
         optimizer.zero_grad(set_to_none=True)
         averages = Averages()
-        views: list[Shared] = []
         for index, part in enumerate(parts):
-            seen = shared if shared is not None else self._share(index, part)
+            seen = self._see(phase, index, part, shared)
             rng = self._seed(phase.name, index)
             with self.precision.autocast():
                 terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
                 total = terms.total() / len(parts)
             self.scaler.scale(total).backward(inputs=parameters)
             averages.add(terms.losses | terms.statistics)
-            views.append({name: tensor.detach() for name, tensor in seen.items()})
         distributed.average_gradients(parameters)
         self.scaler.unscale_(optimizer)
         if self._is_finite(phase, averages, parameters, parts):
             # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
             self.scaler.step(optimizer)
-            for index, (part, view) in enumerate(zip(parts, views, strict=True)):
-                self.pipeline.commit(phase.name, part, view, self._seed(phase.name, index))
+            for index, part in enumerate(parts):
+                self.pipeline.commit(phase.name, part, _detached(shared[index]), self._seed(phase.name, index))
         return averages.means()
 
-    def _share(self, index: int, part: Batch) -> Shared:
-        rng = self._seed("forward", index)
-        with self.precision.autocast():
-            return self.pipeline(part, rng)
+    def _see(self, phase: Phase, index: int, part: Batch, shared: list[Shared | None]) -> Shared:
+        """Returns what the phases share of a part, with its graph where the phase differentiates it.
+
+        A whole batch keeps one graph for all phases. Of several parts only the values are kept, and a phase that needs
+        the graph computes it again with the same random numbers.
+        """
+        kept = shared[index]
+        if phase.constant_shared and kept is not None:
+            return _detached(kept)
+        if kept is not None and len(shared) == 1:
+            return kept
+        needs_graph = len(shared) == 1 or not phase.constant_shared
+        with torch.set_grad_enabled(needs_graph), self.precision.autocast():
+            fresh = self.pipeline(part, self._seed("forward", index))
+        shared[index] = fresh if len(shared) == 1 else _detached(fresh)
+        return fresh
 
     def _seed(self, phase: str, part: int) -> torch.Generator:
         """Seeds every random number of a phase by what it is for: nothing needs to be saved to continue."""
@@ -298,6 +307,10 @@ class Trainer:
                 group["initial_lr"] = rate
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+
+
+def _detached(shared: Shared | None) -> Shared:
+    return {name: tensor.detach() for name, tensor in (shared or {}).items()}
 
 
 class _Meter:
