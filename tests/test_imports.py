@@ -33,7 +33,7 @@ RULES: dict[str, set[str]] = {
     "plan": {"errors", "experiment"},
     "bundle": {"errors", "registry", "plugins", "build", "experiment", "pipelines.base", "training"},
     "run": {"errors", "signals", "config", "experiment", "bundle", "training"},
-    "inference": {"errors", "signals", "images", "data.files", "bundle", "pipelines.base", "training.precision"},
+    "inference": {"errors", "signals", "decoding", "images", "data.files", "bundle", "pipelines.base", "training"},
     "testing": {"errors", "registry", "config", "build", "pipelines.base", "training.stream"},
 }
 # The top of the building: sees everything below.

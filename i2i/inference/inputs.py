@@ -7,7 +7,7 @@ the names of the largest folder.
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,13 +141,20 @@ def find_inputs(text: str, recursive: bool = True) -> Inputs:
     return _find_glob(text, path)
 
 
-def no_images(text: str, inputs: Inputs) -> DataError:
-    """Says that INPUT has no images."""
+def no_images(text: str, inputs: Inputs, unreadable: Sequence[tuple[str, str]] = ()) -> DataError:
+    """Says that INPUT has no images.
+
+    Args:
+        text: INPUT.
+        inputs: What it means.
+        unreadable: Folders that could not be searched, and why.
+    """
+    hints = [f"{inputs.root / name}: {reason}" for name, reason in unreadable[:3]]
+    if inputs.pattern not in (("*",), ("**", "*")):
+        return DataError(f"INPUT {text}: matches no images", [*hints, "to reach into folders: '**/*.jpg'"])
     if inputs.pattern == ("*",):
-        return DataError(f"INPUT {text}: the folder holds no images", ["--no-recursive leaves out its folders"])
-    if inputs.pattern == ("**", "*"):
-        return DataError(f"INPUT {text}: the folder holds no images", [f"images are: {', '.join(sorted(SUFFIXES))}"])
-    return DataError(f"INPUT {text}: matches no images", ["to reach into folders: '**/*.jpg'"])
+        hints.append("--no-recursive leaves out its folders")
+    return DataError(f"INPUT {text}: the folder holds no images", [*hints, f"images: {', '.join(sorted(SUFFIXES))}"])
 
 
 def _find_glob(text: str, path: Path) -> Inputs:

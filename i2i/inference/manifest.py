@@ -18,7 +18,7 @@ _MASK = (1 << 64) - 1
 
 
 class Manifest:
-    """The list of an output folder's translations: a JSON object a line, ``_KEYS``; of one output, the last line counts.
+    """The list of a folder's translations: a JSON object a line, with ``_KEYS``; of one output, the last line counts.
 
     What an earlier run has listed is kept as 64-bit hashes, 24 bytes an image.
 
@@ -69,7 +69,7 @@ class Manifest:
             raise DataError(f"{path}: is not a list of translations", ["choose another OUTPUT, or move the file away"])
 
     def listed_input(self, output: str, input: str) -> bool | None:
-        """Tells whether ``output`` is listed as the translation of ``input``; ``None`` where it is not listed at all."""
+        """Tells whether ``output`` is listed as the translation of ``input``; ``None`` where it is not listed."""
         index = self._find(output)
         return None if index is None else bool(self._inputs[index] == _hash(input))
 

@@ -88,8 +88,8 @@ class Translator:
         """Translates one image of any size.
 
         Args:
-            image: A file, a uint8 or uint16 array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, without
-                the rotation that its EXIF asks for.
+            image: A file, a uint8 or uint16 array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, which
+                is without the rotation that its EXIF asks for.
             direction: ``a2b`` or ``b2a``; by default the bundle's first.
 
         Returns:

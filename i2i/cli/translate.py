@@ -1,0 +1,215 @@
+"""Translate images with a trained model; names, folders and image sizes are kept.
+
+  python tools/translate.py runs/horses/001 photos translated
+  python tools/translate.py horses.safetensors 'photos/**/*.jpg' translated --direction b2a --format jpg
+  python tools/translate.py horses.safetensors photo.jpg zebra.png
+
+The folder OUTPUT keeps a list, manifest.jsonl: what is in it with the same model and options is not done again.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from i2i.inference.folders import Tally
+    from i2i.inference.inputs import Inputs
+    from i2i.inference.jobs import Job, Options
+    from i2i.inference.manifest import Refusals
+    from i2i.inference.progress import Progress
+    from i2i.inference.targets import Target
+    from i2i.inference.translator import Translator
+
+HELP = "translate images with a trained model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a run folder, or a bundle (.safetensors)")
+    parser.add_argument("input", metavar="INPUT", help="an image, a folder, or a glob in quotes ('photos/**/*.jpg')")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder, or a file (with a suffix) where INPUT is one image")
+    parser.add_argument("--direction", metavar="a2b|b2a", help="default: the model's first")
+    parser.add_argument("--format", metavar="png|jpg|…", help="of the translations (default: OUTPUT's suffix, or png)")
+    parser.add_argument("--quality", type=int, metavar="N", help="1 to 100, of jpg, webp and avif (default: 95)")
+    parser.add_argument("--half", choices=("left", "right"), help="translate this half of side-by-side images")
+    parser.add_argument("--overwrite", action="store_true", help="translate what is done, and replace files not listed")
+    parser.add_argument("--no-recursive", action="store_true", help="leave out the folders inside of INPUT")
+    parser.add_argument("--best", action="store_true", help="the run's best weights by its metric, not its last")
+    parser.add_argument("--plugin", metavar="FILE", action="append", default=[],
+                        help="a local plugin file that the model needs and you trust (may be repeated)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
+                        help="number format of the networks (default: auto, which is fp32)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--batch-size", type=int, metavar="N",
+                        help="images of one size that go through the networks together (default: 1 on a cpu, else 8)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from i2i.inference.inputs import find_inputs, no_images
+    from i2i.inference.targets import find_target
+
+    # All that can be wrong without a model comes first: loading torch takes seconds.
+    format = _check_options(args)
+    inputs = find_inputs(args.input, not args.no_recursive)
+    target = find_target(args.output, inputs, format, args.overwrite)
+    _check_quality(args.quality, target.format)
+    unreadable: list[tuple[str, str]] = []
+    folders = inputs.folders(target.folder, lambda name, reason: unreadable.append((name, reason)))
+    first = next(folders, None)
+    if first is None:
+        raise no_images(args.input, inputs, unreadable)
+
+    translator, digest = _load_model(args)
+    direction = translator.check_direction(args.direction)
+    return _translate(args, translator, digest, direction, inputs, target, chain([first], folders), unreadable)
+
+
+def _check_options(args: argparse.Namespace) -> str | None:
+    """Checks what argparse does not; returns the format asked for."""
+    from i2i.errors import I2IError
+    from i2i.images import WRITERS
+
+    if args.batch_size is not None and args.batch_size < 1:
+        raise I2IError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.direction not in (None, "a2b", "b2a"):
+        raise I2IError(f"--direction is a2b or b2a, not {args.direction!r}")
+    if args.format is None:
+        return None
+    format: str = args.format.lower().removeprefix(".")
+    if format not in WRITERS:
+        raise I2IError(f"--format: images cannot be written as {args.format!r}, only as {', '.join(WRITERS)}")
+    return format
+
+
+def _check_quality(quality: int | None, format: str) -> None:
+    from i2i.errors import I2IError
+    from i2i.inference.targets import LOSSY
+
+    if quality is None:
+        return
+    if not 1 <= quality <= 100:
+        raise I2IError(f"--quality is from 1 to 100, got {quality}")
+    if format not in LOSSY:
+        raise I2IError(f"--quality: {format} loses nothing; formats with a quality: {', '.join(sorted(LOSSY))}")
+
+
+def _load_model(args: argparse.Namespace) -> tuple["Translator", str]:
+    """Loads the model; returns its file's SHA-256 as well."""
+    from i2i.bundle import find_bundle
+    from i2i.inference.translator import Translator
+    from i2i.plugins import sha256
+
+    path = find_bundle(args.model, args.best)
+    while True:
+        digest = sha256(path)
+        translator = Translator.load(path, device=args.device, precision=args.precision, plugins=args.plugin)
+        if sha256(path) == digest:  # a run that is still training may have replaced it
+            return translator, digest
+
+
+def _translate(
+    args: argparse.Namespace,
+    translator: "Translator",
+    digest: str,
+    direction: str,
+    inputs: "Inputs",
+    target: "Target",
+    folders: Iterable[tuple[str, list[str]]],
+    unreadable: list[tuple[str, str]],
+) -> int:
+    import sys
+
+    from i2i.inference.folders import FolderTranslation
+    from i2i.inference.jobs import Files, Options
+    from i2i.inference.manifest import Manifest, Refusals
+    from i2i.inference.progress import Progress
+    from i2i.signals import StopRequest
+
+    options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
+    folds_case = target.prepare(translator.info.output_channels(direction))
+    lists = target.folder if target.file is None else None
+    manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
+    refusals = Refusals(lists and lists / "refused.jsonl")
+    files = Files(target.folder, manifest, options, translator.info.input_channels(direction))
+    print(_policy(translator, direction), flush=True)
+    with StopRequest() as stop, Progress() as progress:
+        jobs = _jobs(inputs, target, folders, folds_case, refusals, progress)
+        translation = FolderTranslation(
+            translator, files, options, refusals, lambda: stop.number is not None,
+            lambda tally: progress.update(tally.translated, tally.skipped, refusals.count),
+        )  # fmt: skip
+        tally = translation.run(jobs)
+    for name, reason in unreadable:
+        refusals.add(name, reason)
+    refusals.close()
+    manifest.close()
+    _report(tally, refusals, inputs, args.output)
+    if tally.trouble:
+        print(f"OUTPUT {args.output}: {tally.trouble}", file=sys.stderr)
+        return 1
+    if stop.number is not None and not tally.is_complete:
+        print("stopped; the same command goes on from here")
+        return stop.exit_code
+    return 1 if refusals.count else 0
+
+
+def _jobs(
+    inputs: "Inputs",
+    target: "Target",
+    folders: Iterable[tuple[str, list[str]]],
+    folds_case: bool,
+    refusals: "Refusals",
+    progress: "Progress",
+) -> Iterator["Job"]:
+    """Names every image's translation, folder by folder."""
+    from i2i.inference.jobs import Job
+    from i2i.inference.targets import folded, output_names
+
+    told = False
+    for folder, names in folders:
+        inside = f"{folder}/" if folder else ""
+        taken = ""
+        for named in output_names(names, target.format):
+            job = Job(inputs.root / folder / named.name, inside + named.name, target.file or inside + named.output)
+            if named.keeps_suffix and not told:
+                told = True
+                progress.say(f"some images would share a name: they keep their suffix, as in {job.output}")
+            if folds_case and folded(named.output) == folded(taken):
+                refusals.add(job.input, f"{job.output} would replace {inside}{taken}: OUTPUT does not tell them apart")
+                continue
+            taken = named.output
+            yield job
+
+
+def _policy(translator: "Translator", direction: str) -> str:
+    info = translator.info
+    return (
+        f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
+        f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}"
+    )
+
+
+def _report(tally: "Tally", refusals: "Refusals", inputs: "Inputs", output: str) -> None:
+    for note, count in sorted(tally.notes.items()):
+        print(f"{count} {'image' if count == 1 else 'images'}: {note}")
+    if tally.replaced:
+        print(f"{tally.replaced} of the translations replaced older ones")
+    if refusals.count:
+        print("refused:")
+        for name, reason in refusals.first:
+            print(f"    {_printable(str(inputs.root / name))}: {reason}")
+        if refusals.count > len(refusals.first):
+            print(f"    and {refusals.count - len(refusals.first)} more")
+        if refusals.path is not None:
+            print(f"    all of them: {refusals.path}")
+    speed = f"{tally.translated / tally.seconds:.1f} images/s" if tally.translated else "no images/s to speak of"
+    print(
+        f"translated {tally.translated}, skipped {tally.skipped} (done before), refused {refusals.count}; "
+        f"{speed}; output in {output}"
+    )
+
+
+def _printable(name: str) -> str:
+    """Escapes what a file's name may hold and a terminal cannot show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)

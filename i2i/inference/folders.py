@@ -1,0 +1,204 @@
+"""Folders of images translated: threads read and write while the networks compute.
+
+One image's trouble never ends the job: it is refused by name, and the rest goes on. Memory depends on the size of the
+images, not on their number.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from i2i.decoding import Refused
+from i2i.images import describe_os_error
+from i2i.inference.jobs import Files, Job, Loaded, Options
+from i2i.inference.manifest import Refusals
+from i2i.inference.reading import read_ahead, usable_cores
+from i2i.inference.translator import Translator
+
+GPU_BATCH = 8
+GPU_BATCH_PIXELS = 1 << 22  # beyond, a batch is no faster than its images one by one, and takes memory
+WAITING_BYTES = 256 << 20  # of images, at each of three places: read, gathered into batches, to be written
+WAITING_IMAGES = 32
+FAILURES_IN_A_ROW = 8  # of what should never fail
+
+
+@dataclass
+class Tally:
+    """What has become of the images.
+
+    Attributes:
+        translated: Images.
+        replaced: Those among them that took the place of an older translation.
+        skipped: Images that were done before.
+        notes: How many images needed which conversion.
+        seconds: That it took.
+        is_complete: Whether every image was looked at.
+        trouble: Why the job was given up, if it was.
+    """
+
+    translated: int = 0
+    replaced: int = 0
+    skipped: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    is_complete: bool = False
+    trouble: str = ""
+
+
+class FolderTranslation:
+    """Translates many images.
+
+    Args:
+        translator: The model.
+        files: Reads and writes them.
+        options: How.
+        refusals: Receives the images that cannot be translated.
+        stopping: Whether to stop: what is being translated and written is finished, the rest left for another run.
+        progress: Called after each image.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        files: Files,
+        options: Options,
+        refusals: Refusals,
+        stopping: Callable[[], bool] = lambda: False,
+        progress: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self.translator, self.files, self.options, self.refusals = translator, files, options, refusals
+        self.stopping, self.progress = stopping, progress
+        self.tally = Tally()
+        self._writing: deque[tuple[Loaded, int, Future[None]]] = deque()
+        self._written_bytes = 0
+        self._failures = 0
+
+    def run(self, jobs: Iterable[Job]) -> Tally:
+        """Translates the images; returns what has become of them."""
+        started = time.perf_counter()
+        cores = usable_cores()
+        reading = read_ahead(
+            self.files.read,
+            jobs,
+            lambda image: image.array.nbytes,
+            threads=min(4, cores),
+            count=WAITING_IMAGES,
+            budget=WAITING_BYTES,
+        )
+        pool = ThreadPoolExecutor(min(4, cores), thread_name_prefix="write")
+        try:
+            with closing(reading):
+                for batch in self._batches(reading):
+                    if self._is_over():
+                        break
+                    self._translate(batch, pool)
+            self.tally.is_complete = not self._is_over()
+            while self._writing:
+                self._finish_oldest()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self.tally.seconds = time.perf_counter() - started
+        return self.tally
+
+    def _is_over(self) -> bool:
+        return bool(self.tally.trouble) or self.stopping()
+
+    def _batches(self, images: Iterable[Loaded]) -> Iterator[list[Loaded]]:
+        """Gathers images of one size and type; when too much waits, what has waited longest goes as it is."""
+        gathered: dict[object, list[Loaded]] = {}
+        count = size = 0
+        for image in images:
+            if self._is_over():
+                return
+            if image.is_done or image.refusal:
+                self._pass_over(image)
+                continue
+            key, limit = (image.array.shape, image.array.dtype.str), self._batch_size(image.array)
+            bucket = gathered.setdefault(key, [])
+            bucket.append(image)
+            count, size = count + 1, size + image.array.nbytes
+            if len(bucket) < limit:
+                if count < max(WAITING_IMAGES, limit) and size < WAITING_BYTES:
+                    continue
+                key = next(iter(gathered))
+            batch = gathered.pop(key)
+            count, size = count - len(batch), size - sum(one.array.nbytes for one in batch)
+            yield batch
+        yield from gathered.values()
+
+    def _batch_size(self, array: np.ndarray) -> int:
+        if self.options.batch_size is not None:
+            return self.options.batch_size
+        if self.translator.device.type == "cpu":
+            return 1
+        return max(1, min(GPU_BATCH, GPU_BATCH_PIXELS // (array.shape[0] * array.shape[1])))
+
+    def _pass_over(self, image: Loaded) -> None:
+        if image.refusal:
+            self.refusals.add(image.job.input, image.refusal)
+        else:
+            self.tally.skipped += 1
+        self.progress(self.tally)
+
+    def _translate(self, batch: list[Loaded], pool: ThreadPoolExecutor) -> None:
+        try:
+            results = self.translator.batch([image.array for image in batch], self.options.direction)
+        except Exception as error:  # a plugin's network may raise anything, and memory may run out
+            if len(batch) == 1:
+                self._fail(batch[0], _describe(error, batch[0].array))
+                return
+            for image in batch:
+                self._translate([image], pool)
+            return
+        for image, result in zip(batch, results, strict=True):
+            if result.shape[:2] != image.array.shape[:2]:
+                self._fail(image, f"the model makes {_size(result)} pixels of its {_size(image.array)}")
+                continue
+            while self._writing and (
+                len(self._writing) >= WAITING_IMAGES or self._written_bytes + result.nbytes > WAITING_BYTES
+            ):
+                self._finish_oldest()
+            self._writing.append((image, result.nbytes, pool.submit(self.files.write, image, result)))
+            self._written_bytes += result.nbytes
+        while self._writing and self._writing[0][2].done():
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        image, size, future = self._writing.popleft()
+        self._written_bytes -= size
+        try:
+            future.result()
+        except Refused as error:
+            self.refusals.add(image.job.input, str(error))
+        except OSError as error:
+            self._fail(image, f"its translation cannot be written: {describe_os_error(error)}")
+        else:
+            self._failures = 0
+            self.tally.translated += 1
+            self.tally.replaced += image.replaces
+            self.tally.notes.update(image.notes)
+        self.progress(self.tally)
+
+    def _fail(self, image: Loaded, reason: str) -> None:
+        """Refuses an image for what may well befall all others too."""
+        self.refusals.add(image.job.input, reason)
+        self._failures += 1
+        if self._failures >= FAILURES_IN_A_ROW:
+            self.tally.trouble = f"given up after {self._failures} failures in a row, the last one: {reason}"
+
+
+def _describe(error: Exception, array: np.ndarray) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+        return f"its {_size(array)} pixels do not fit into memory"
+    return f"the model cannot translate it: {text}"
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"

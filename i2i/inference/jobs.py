@@ -1,0 +1,186 @@
+"""One image of a folder, from its file to the file of its translation."""
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from i2i.decoding import Refused
+from i2i.errors import DataError
+from i2i.images import describe_os_error, load_image, save_image
+from i2i.inference.manifest import Manifest
+from i2i.inference.targets import LOSSY
+
+Half = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are translated.
+
+    Attributes:
+        direction: ``a2b`` or ``b2a``.
+        format: A key of ``i2i.images.WRITERS``.
+        quality: 1 to 100, of formats that lose something.
+        half: Which half of side-by-side files is translated; ``None`` for the whole.
+        batch_size: Images of one size that go through the networks together; ``None`` to choose.
+        overwrite: Whether to translate what is done, and to replace files that are not ours.
+    """
+
+    direction: str
+    format: str = "png"
+    quality: int = 95
+    half: Half | None = None
+    batch_size: int | None = None
+    overwrite: bool = False
+
+    def deciding(self, precision: str) -> dict[str, Any]:
+        """Returns what a translation depends on, as the manifest lists it."""
+        values: dict[str, Any] = {"direction": self.direction, "precision": precision, "format": self.format}
+        if self.format in LOSSY:
+            values["quality"] = self.quality
+        if self.half:
+            values["half"] = self.half
+        return values
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image to translate.
+
+    Attributes:
+        source: Its file.
+        input: Its name as the manifest has it, relative to INPUT's root.
+        output: The translation's name, relative to the output folder.
+    """
+
+    source: Path
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image that was read.
+
+    Attributes:
+        job: Which.
+        array: uint8 or uint16 ``[H, W, C]``; empty where the translation is done, or the image refused.
+        notes: The conversions that were made.
+        input_bytes: Size of the file.
+        replaces: Whether the translation takes the place of an older one.
+        is_done: Whether it was translated before.
+        refusal: Why it cannot be translated.
+    """
+
+    job: Job
+    array: np.ndarray
+    notes: tuple[str, ...] = ()
+    input_bytes: int = 0
+    replaces: bool = False
+    is_done: bool = False
+    refusal: str = ""
+
+
+_NOTHING = np.empty((0, 0, 0), np.uint8)
+
+
+class Files:
+    """Reads the images and writes the translations of a job; any thread may call any method.
+
+    Args:
+        folder: Of the translations.
+        manifest: What is done.
+        options: How to translate.
+        channels: That the model takes.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, options: Options, channels: int) -> None:
+        self.folder, self.manifest, self.options, self.channels = folder, manifest, options, channels
+
+    def read(self, job: Job) -> Loaded:
+        """Reads an image unless its translation is done; what is wrong with it becomes its ``refusal``."""
+        try:
+            input_bytes, replaces, is_done = self._look(job)
+            if is_done:
+                return Loaded(job, _NOTHING, is_done=True)
+            array, notes = load_image(job.source, self.channels)
+            if self.options.half:
+                array = take_half(array, self.options.half)
+        except Refused as error:
+            return Loaded(job, _NOTHING, refusal=str(error))
+        except DataError as error:
+            return Loaded(job, _NOTHING, refusal=error.message.removeprefix(f"{job.source}: "))
+        except OSError as error:
+            return Loaded(job, _NOTHING, refusal=describe_os_error(error))
+        return Loaded(job, array, notes, input_bytes, replaces)
+
+    def _look(self, job: Job) -> tuple[int, bool, bool]:
+        """Returns the file's size, whether there is an older translation, and whether that one will do.
+
+        Raises:
+            Refused: Something else has the translation's name.
+            OSError: The file is missing, or its translation's name is not possible.
+        """
+        source = job.source.stat()
+        try:
+            output = (self.folder / job.output).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return source.st_size, False, False
+        if (output.st_dev, output.st_ino) == (source.st_dev, source.st_ino):
+            raise Refused(f"its translation would replace the original: {job.output}")
+        if not self.options.overwrite:
+            is_its_own = self.manifest.listed_input(job.output, job.input)
+            if not is_its_own:
+                owner = "as the translation of another image" if is_its_own is False else "and is not in the manifest"
+                raise Refused(f"{job.output} exists {owner}; --overwrite replaces it")
+            if output.st_size and self.manifest.is_done(job.output, job.input, source.st_size):
+                return source.st_size, True, True
+        return source.st_size, True, False
+
+    def write(self, image: Loaded, array: np.ndarray) -> None:
+        """Writes a translation, whole or not at all, and lists it.
+
+        Whatever moment the process is killed at, the next run finds a translation that is listed and there, or does it
+        again: a new one is listed just before it appears, so that none is ever taken for someone else's file; one that
+        replaces another is listed just after.
+
+        Args:
+            image: What was translated.
+            array: uint8 ``[H, W, C]``.
+
+        Raises:
+            Refused: The format does not hold such an image.
+            OSError: The file cannot be written.
+        """
+        path = self.folder / image.job.output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        listing = (image.job.output, image.job.input, image.input_bytes, (array.shape[1], array.shape[0]))
+        try:
+            save_image(part, array, self.options.format, quality=self.options.quality)
+            if not image.replaces:
+                self.manifest.append(*listing)
+            part.replace(path)
+            if image.replaces:
+                self.manifest.append(*listing)
+        except DataError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+                raise error.__cause__ from error
+            raise Refused(error.message.removeprefix(f"{part}: ")) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def take_half(array: np.ndarray, half: Half) -> np.ndarray:
+    """Returns one half of a side-by-side image ``[H, W, C]``.
+
+    Raises:
+        Refused: The width is odd.
+    """
+    width = array.shape[1]
+    if width % 2:
+        raise Refused(f"is {width} pixels wide, an odd number, so it has no halves")
+    return np.ascontiguousarray(array[:, : width // 2] if half == "left" else array[:, width // 2 :])

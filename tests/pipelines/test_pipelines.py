@@ -1,0 +1,260 @@
+"""What every pipeline promises the trainer."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+
+from i2i.errors import ConfigError
+from i2i.experiment import Experiment
+from i2i.pipelines.base import fitted
+from i2i.pipelines.image_pool import ImagePool
+from i2i.registry import DISCRIMINATORS, GENERATORS, LOSSES, PIPELINES
+from i2i.training.trainer import Trainer
+from i2i.training.schedules import Constant, Timeline
+from tests.conftest import REPOSITORY
+
+SIZE = 32
+TINY = {
+    "resnet": {"base_channels": 4, "num_blocks": 1},
+    "unet": {"base_channels": 4, "num_downsamplings": 3},
+    "patchgan": {"base_channels": 4, "num_layers": 2},
+}
+
+
+def experiment_of(pipeline, generator="resnet", discriminator="patchgan", adversarial="lsgan", **changes):
+    import yaml
+
+    roles = {"adversarial": {"type": adversarial}}
+    roles[{"pix2pix": "reconstruction", "cyclegan": "cycle"}[pipeline]] = {"type": "l1", "weight": 10}
+    document = {
+        "pipeline": {"type": pipeline},
+        "generator": {"type": generator, **TINY.get(generator, {})},
+        "discriminator": {"type": discriminator, **TINY.get(discriminator, {})},
+        "losses": roles,
+        "data": {"type": "synthetic", "size": SIZE, "length": 4, "paired": True},
+        "trainer": {"steps": 1, "batch_size": 2, "device": "cpu", "precision": "fp32"},
+    } | changes
+    from i2i.config import parse
+
+    return Experiment(parse(yaml.safe_dump(document), "test"))
+
+
+def batch_of(seed=0, count=2, size=SIZE):
+    rng = torch.Generator().manual_seed(seed)
+    return {key: torch.rand(count, 3, size, size, generator=rng) * 2 - 1 for key in "ab"}
+
+
+def trainer_of(experiment, folder):
+    optimizers = {
+        role: lambda parameters, role=role: experiment.build_optimizer(role, parameters)
+        for role in experiment.optimizer_roles
+    }
+    return Trainer(experiment.build_pipeline(), None, optimizers, Timeline(Constant(), 1, 1), experiment.settings, 1, 0,
+                   torch.device("cpu"), folder, {}, lambda *_: None)  # fmt: skip
+
+
+def generator_seeded(seed=0):
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+ADVERSARIAL = [name for name in LOSSES.names() if hasattr(LOSSES.get(name), "discriminator")]
+
+
+def takes_a_step(pipeline, generator, discriminator, adversarial, folder):
+    experiment = experiment_of(pipeline, generator, discriminator, adversarial)
+    trainer = trainer_of(experiment, folder)
+    before = copy.deepcopy(trainer.pipeline.members.state_dict())
+    trainer.pipeline.train()
+    scalars = trainer._train_step(batch_of())
+    assert all(torch.isfinite(value) for value in scalars.values()), scalars
+    after = trainer.pipeline.members.state_dict()
+    for letter in trainer.pipeline.members:
+        moved = [not torch.equal(before[k], after[k]) for k in before if k.startswith(f"{letter}.")]
+        assert any(moved), f"{letter} did not learn"
+
+
+def pairwise():
+    """Every pair of choices at least once: the losses walk through the combinations of the rest."""
+    rest = list(itertools.product(PIPELINES.names(), GENERATORS.names(), DISCRIMINATORS.names()))
+    return [(*rest[i % len(rest)], ADVERSARIAL[(i + i // len(rest)) % len(ADVERSARIAL)]) for i in range(2 * len(rest) + 4)]
+
+
+@pytest.mark.parametrize("combination", pairwise(), ids="-".join)
+def test_pairs_of_components_take_a_step(combination, tmp_path):
+    takes_a_step(*combination, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "combination",
+    list(itertools.product(PIPELINES.names(), GENERATORS.names(), DISCRIMINATORS.names(), ADVERSARIAL)),
+    ids="-".join,
+)
+def test_every_combination_takes_a_step(combination, tmp_path):
+    takes_a_step(*combination, tmp_path)
+
+
+@pytest.mark.parametrize("name", PIPELINES.names())
+def test_losses_are_pure(name):
+    pipeline = experiment_of(name).build_pipeline().train()
+    batch = batch_of()
+    shared = pipeline(batch, generator_seeded())
+    for phase in pipeline.phases:
+        seen = {k: v.detach() for k, v in shared.items()} if phase.constant_shared else shared
+        before = copy.deepcopy(pipeline.state_dict())
+        one = pipeline.loss(phase.name, batch, seen, generator_seeded(1)).losses
+        other = pipeline.loss(phase.name, batch, seen, generator_seeded(1)).losses
+        assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in other.items()}
+        after = pipeline.state_dict()
+        assert all(
+            torch.equal(before[k], after[k]) for k in before if isinstance(before[k], torch.Tensor) and "running" not in k
+        )
+        assert repr(before.get("pool_x._extra_state")) == repr(after.get("pool_x._extra_state"))
+
+
+@pytest.mark.parametrize("name", PIPELINES.names())
+def test_a_phase_gives_gradients_to_its_networks_alone(name, tmp_path):
+    trainer = trainer_of(experiment_of(name), tmp_path)
+    shared = [None]
+    parts = [batch_of()]
+    for phase in trainer.pipeline.phases:
+        for parameter in trainer.pipeline.parameters():
+            parameter.grad = None
+        trainer.update(phase, parts, shared)
+        receiving = {
+            letter for letter, net in trainer.pipeline.members.items() if any(p.grad is not None for p in net.parameters())
+        }
+        assert receiving == set(phase.trains)
+
+
+def test_pix2pix_judges_the_fake_of_before_by_the_discriminator_of_after(tmp_path):
+    """D steps first; G's loss must come from the updated D (section 3.3)."""
+    trainer = trainer_of(experiment_of("pix2pix"), tmp_path)
+    batch, pipeline = batch_of(), trainer.pipeline.train()
+    shared = [None]
+    trainer.update(pipeline.phases[0], [batch], shared)
+    fake = shared[0]["fake"].detach()
+    expected = ((pipeline.D(torch.cat([batch["a"], fake], 1)) - 1) ** 2).mean()  # LSGAN, by hand
+    logged = trainer.update(pipeline.phases[1], [batch], shared)
+    assert float(logged["G_adversarial"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(logged["G_reconstruction"]) == pytest.approx(10 * float((fake - batch["b"]).abs().mean()), rel=1e-5)
+
+
+def test_cyclegan_losses_by_hand():
+    pipeline = experiment_of("cyclegan", losses={
+        "adversarial": {"type": "lsgan", "weight": 2},
+        "cycle": [{"type": "l1", "weight": 10}, {"type": "l2", "weight": 3}],
+        "identity": {"type": "l1", "weight": 5},
+    }).build_pipeline()  # fmt: skip
+    batch = batch_of()
+    x, y, G, F = batch["a"], batch["b"], pipeline.G, pipeline.F
+    losses = pipeline.loss("G", batch, pipeline(batch, generator_seeded()), generator_seeded()).losses
+    cycle = F(G(x)) - x
+    expected = {
+        "G_adversarial": 2 * ((pipeline.D_Y(G(x)) - 1) ** 2).mean(),
+        "F_adversarial": 2 * ((pipeline.D_X(F(y)) - 1) ** 2).mean(),
+        "cycle_x": 10 * cycle.abs().mean() + 3 * (cycle**2).mean(),
+        "identity_x": 5 * (F(x) - x).abs().mean(),
+        "identity_y": 5 * (G(y) - y).abs().mean(),
+    }
+    for name, value in expected.items():
+        assert float(losses[name]) == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_an_identity_of_weight_zero_costs_nothing():
+    roles = {"adversarial": {"type": "lsgan"}, "cycle": {"type": "l1"}, "identity": {"type": "l1", "weight": 0}}
+    assert "identity" not in experiment_of("cyclegan", losses=roles).build_pipeline().objectives
+
+
+class TestImagePool:
+    def images(self, *values):
+        return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1, 1)
+
+    def exchange(self, pool, images, seed):
+        shown = pool.query(images, torch.Generator().manual_seed(seed))
+        pool.commit(images, torch.Generator().manual_seed(seed))
+        return shown.flatten().tolist()
+
+    def test_it_passes_images_until_it_is_full(self):
+        pool = ImagePool(3)
+        assert self.exchange(pool, self.images(1, 2), 0) == [1, 2]
+        assert self.exchange(pool, self.images(3), 1) == [3]
+        assert [float(image) for image in pool.images] == [1, 2, 3]
+
+    def test_then_half_of_the_images_are_of_the_past_and_change_places(self):
+        pool = ImagePool(50)
+        self.exchange(pool, self.images(*range(50)), 0)
+        past = 0
+        for step in range(50, 1050):
+            (shown,) = self.exchange(pool, self.images(step), step)
+            held = {float(image) for image in pool.images}
+            past += shown != step
+            assert (shown in held) is False or shown == step
+            assert (step in held) == (shown != step)
+        assert 430 < past < 570  # 500 +- 4 standard deviations
+
+    def test_reading_changes_nothing(self):
+        pool = ImagePool(2)
+        self.exchange(pool, self.images(1, 2), 0)
+        before = [float(image) for image in pool.images]
+        for seed in range(20):
+            pool.query(self.images(9, 8, 7), torch.Generator().manual_seed(seed))
+        assert [float(image) for image in pool.images] == before
+
+    def test_size_zero_passes_all(self):
+        assert self.exchange(ImagePool(0), self.images(4, 5), 0) == [4, 5]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 53), (5, 100), (1, 1), (64, 31)])
+@pytest.mark.parametrize("direction", ["a2b", "b2a"])
+def test_translating_keeps_any_size(size, direction):
+    pipeline = experiment_of("cyclegan").build_pipeline().eval()
+    x = torch.rand(1, 3, *size) * 2 - 1
+    with torch.no_grad():
+        assert pipeline.translate(x, direction).shape == x.shape
+
+
+def test_padding_is_invisible_where_it_is_not_needed():
+    net = experiment_of("cyclegan").build_pipeline().G.eval()
+    x = torch.rand(1, 3, 36, 40)
+    with torch.no_grad():
+        assert torch.equal(fitted(net, x), net(x))
+
+
+def test_padding_mirrors_the_edge():
+    class Records(torch.nn.Module):
+        stride, min_size = 4, 1
+
+        def forward(self, x):
+            self.seen = x
+            return x
+
+    net = Records()
+    x = torch.arange(6.0).reshape(1, 1, 1, 6).expand(1, 1, 5, 6)
+    assert torch.equal(fitted(net, x), x)
+    assert net.seen.shape == (1, 1, 8, 8)
+    assert net.seen[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
+
+
+def test_a_network_that_gives_another_size_is_refused_before_training(tmp_path):
+    plugin = tmp_path / "halving.py"
+    plugin.write_text(
+        "import torch, i2i\n"
+        "@i2i.GENERATORS.register('halving')\n"
+        "class Halving(torch.nn.Module):\n"
+        "    def __init__(self, in_channels: int, out_channels: int):\n"
+        "        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(in_channels, out_channels, 2, stride=2)\n"
+        "    def forward(self, x):\n"
+        "        return self.conv(x)\n"
+    )
+    with pytest.raises(ConfigError, match=r"G makes \[1, 3, 16, 16\] of images of 32x32, expected \[1, 3, 32, 32\]"):
+        experiment_of("cyclegan", "halving", plugins=[str(plugin)])
+
+
+def test_every_pipeline_has_a_tiny_config():
+    stems = {path.stem for path in (REPOSITORY / "configs/tiny").glob("*.yaml")}
+    assert set(PIPELINES.names()) <= stems
