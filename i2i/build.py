@@ -1,7 +1,7 @@
 """Checks a node against a constructor's signature, and builds the object.
 
-A node is ``{type: registered_name, **constructor arguments}``. Its keys are compared with the constructor's signature and
-its values with the annotations before anything is built, so that all problems of a document can be shown at once.
+A node is ``{type: registered_name, **constructor arguments}``. Its keys are compared with the constructor's signature
+and its values with the annotations before anything is built, so that all problems of a document are shown at once.
 """
 
 import inspect

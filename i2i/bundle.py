@@ -1,7 +1,7 @@
 """A bundle: one ``.safetensors`` file with all that translation needs.
 
-The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one JSON value a key, tells how to build the
-networks and how to use them. Reading a bundle runs no code from it.
+The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one JSON value a key, tells how to build
+the networks and how to use them. Reading a bundle runs no code from it.
 """
 
 import json

@@ -94,12 +94,10 @@ class Node:
         node = self
         for key in path:
             children = node.value
-            if isinstance(children, dict) and key in children:
-                node = children[key]
-            elif isinstance(children, list) and isinstance(key, int) and key < len(children):
-                node = children[key]
-            else:
+            keys = children if isinstance(children, dict) else range(len(children)) if isinstance(children, list) else ()
+            if key not in keys:
                 break
+            node = children[key]
         return node
 
     def without(self, keys: Iterable[str]) -> "Node":
@@ -251,6 +249,7 @@ class _Walk:
         if isinstance(tree, yaml.SequenceNode):
             children = [self.node(child, (*path, i), ancestors) for i, child in enumerate(tree.value)]
             return Node(children, place, path)
+        assert isinstance(tree, yaml.ScalarNode)  # the third and last kind
         return Node(self._scalar(tree, place, path), place, path)
 
     def _mapping(self, tree: yaml.MappingNode, path: tuple[Key, ...], ancestors: tuple[int, ...]) -> dict[str, Node]:

@@ -1,7 +1,7 @@
 """The one fixed order of assembly, used by every command that starts from a YAML.
 
-Everything is checked before anything is built, and everything is built on the meta device, where tensors have shapes but
-no memory, before the data set is touched.
+Everything is checked before anything is built, and everything is built on the meta device, where tensors have shapes
+but no memory, before the data set is touched.
 """
 
 import zlib
@@ -100,7 +100,7 @@ class Experiment:
         if pipeline_node is None:
             raise ConfigError([root.problem("needs 'pipeline'", hints=[f"pipelines: {', '.join(PIPELINES.names())}"])])
         self.pipeline_node = pipeline_node
-        self.settings = problems.attempt(lambda: _settings(TrainerSettings, root.get("trainer"), root, "trainer"))
+        self.settings = problems.attempt(lambda: _settings(TrainerSettings, root.get("trainer"), root, "trainer"))  # type: ignore[assignment]
         self._dataset_node, self.data_settings, self.dataset = self._check_data(problems)
         self.schedule = problems.attempt(lambda: _schedule(root.get("schedule"))) or Constant()
         pipeline_class = problems.attempt(lambda: find_component(PIPELINES, pipeline_node))
@@ -257,7 +257,9 @@ class Experiment:
 
     def _optimizer_node(self, role: str, problems: _Problems) -> Node:
         """Returns the optimizer of one network role: the common keys with the role's own laid over them."""
-        default = Node({"type": Node("adam", ""), "lr": Node(2e-4, ""), "betas": Node([Node(0.5, ""), Node(0.999, "")], "")}, "")
+        default = Node(
+            {"type": Node("adam", ""), "lr": Node(2e-4, ""), "betas": Node([Node(0.5, ""), Node(0.999, "")], "")}, ""
+        )
         node = self.root.get("optimizer")
         if node is None:
             return default

@@ -6,7 +6,6 @@ reads metadata only; a component's code is imported when its name is used, never
 """
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -225,6 +224,8 @@ def registry_of(kind: str) -> Registry:
     plurals = {"losses": "loss"}
     singular = plurals.get(kind, kind if kind in REGISTRIES else kind.removesuffix("s"))
     if singular not in REGISTRIES:
-        raise RegistryError(f"no kind of component is named {kind!r}{did_you_mean(kind, REGISTRIES)}",
-                            [f"kinds: {', '.join(REGISTRIES)}"])
+        raise RegistryError(
+            f"no kind of component is named {kind!r}{did_you_mean(kind, REGISTRIES)}",
+            [f"kinds: {', '.join(REGISTRIES)}"],
+        )
     return REGISTRIES[singular]

@@ -165,9 +165,7 @@ def _compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
                 continue
             now["trainer"].pop(key, None)
             then["trainer"].pop(key, None)
-    differences = [
-        f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)
-    ]
+    differences = [f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)]
     if differences:
         raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
 

@@ -26,8 +26,16 @@ def test_message(path, capsys, tmp_path):
 
 
 def test_all_problems_are_shown_at_once(capsys):
-    code = main("train", [str(FOLDER / "unknown_key.yaml"), "generator.num_blocks=x", "losses.cycle.weight=-1",
-                          "data.length=0.5", "optimizer={type: adam, lr: fast}"])
+    code = main(
+        "train",
+        [
+            str(FOLDER / "unknown_key.yaml"),
+            "generator.num_blocks=x",
+            "losses.cycle.weight=-1",
+            "data.length=0.5",
+            "optimizer={type: adam, lr: fast}",
+        ],
+    )
     error = capsys.readouterr().err
     assert code == 2
     for place in ("trainr", "generator.num_blocks", "losses.cycle.weight", "data.length", "optimizer.lr"):

@@ -11,9 +11,11 @@ from i2i.errors import ConfigError
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1e-4", 1e-4), ("1E5", 1e5), (".5", 0.5), ("-.5e1", -5.0), ("1.", 1.0), ("+12", 12), ("0o17", 15), ("0x1F", 31),
+        ("1e-4", 1e-4), ("1E5", 1e5), (".5", 0.5), ("-.5e1", -5.0), ("1.", 1.0), ("+12", 12),
+        ("0o17", 15), ("0x1F", 31),
         ("010", 10), ("true", True), ("false", False), ("yes", "yes"), ("on", "on"), ("True", "True"), ("null", None),
-        ("~", None), ("", None), ("1_000", "1_000"), ("2001-01-01", "2001-01-01"), ("12:30", "12:30"), (".inf", math.inf),
+        ("~", None), ("", None), ("1_000", "1_000"), ("2001-01-01", "2001-01-01"), ("12:30", "12:30"),
+        (".inf", math.inf),
         ("-.inf", -math.inf), ("'1'", "1"), ("1e", "1e"), ("=", "="),
     ],
 )  # fmt: skip
@@ -112,8 +114,10 @@ def test_hostile_documents_are_refused(text):
 
 plain_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda children: st.lists(children, max_size=3)
-    | st.dictionaries(st.text().filter(lambda key: key != "<<"), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(st.text().filter(lambda key: key != "<<"), children, max_size=3)
+    ),
     max_leaves=8,
 )
 

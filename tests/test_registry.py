@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_distributions import install
 
 from i2i.cli import COMMANDS, main
 from i2i.errors import ConfigError, RegistryError
 from i2i.experiment import Experiment
 from i2i.plugins import load_plugin_file
 from i2i.registry import GENERATORS, REGISTRIES, Registry, registry_of
+from tests.fake_distributions import install
 
 HEAVY = ("torch", "torchvision", "albumentations", "timm", "tensorboard", "cv2")
 TINY = Path(__file__).resolve().parents[1] / "configs" / "tiny" / "cyclegan.yaml"

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from i2i.cli import main
 
-TINY = ["generator.base_channels=4", "generator.num_blocks=1", "discriminator.base_channels=4", "data.length=10",
-        "trainer.log_every=1", "trainer.checkpoint_every=4", "trainer.sample_every=6", "pipeline.pool_size=3"]  # fmt: skip
+TINY = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4 data.length=10
+          trainer.log_every=1 trainer.checkpoint_every=4 trainer.sample_every=6 pipeline.pool_size=3""".split()
 UNET = [o for o in TINY if "num_blocks" not in o and "pool" not in o]
 
 
@@ -136,7 +136,9 @@ def test_an_unreadable_newest_checkpoint_falls_back(repository, tmp_path, capsys
 
 
 def test_only_the_newest_checkpoints_are_kept(repository, tmp_path):
-    assert train(repository, tmp_path, "trainer.steps=6", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=3") == 0
+    assert (
+        train(repository, tmp_path, "trainer.steps=6", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=3") == 0
+    )
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [f"step_{s:08d}.ckpt" for s in (4, 5, 6)]
 
 

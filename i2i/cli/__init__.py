@@ -1,7 +1,7 @@
 """Commands: ``python tools/NAME.py`` from a checkout, ``i2i NAME`` once installed.
 
-A command is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which returns the exit code. None imports
-torch before it runs.
+A command is a module with ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which returns the exit code. None
+imports torch before it runs.
 """
 
 import argparse
@@ -34,8 +34,12 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
             print(f"i2i: no command is named {command!r}\n{_overview()}", file=sys.stderr)
             return 2
     module = importlib.import_module(f"i2i.cli.{command}")
-    parser = argparse.ArgumentParser(prog=program, description=module.__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=module.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     module.add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(arguments)

@@ -1,8 +1,8 @@
 """List the components that a YAML may name.
 
-  python tools/components.py                    the kinds
-  python tools/components.py generators         names, and which package each comes from
-  python tools/components.py generator resnet   arguments, defaults and documentation
+python tools/components.py                    the kinds
+python tools/components.py generators         names, and which package each comes from
+python tools/components.py generator resnet   arguments, defaults and documentation
 """
 
 import argparse
@@ -11,9 +11,13 @@ HELP = "list generators, losses and all other components"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="?", metavar="KIND", help="generator, discriminator, loss, ...; singular or plural")
+    parser.add_argument(
+        "kind", nargs="?", metavar="KIND", help="generator, discriminator, loss, ...; singular or plural"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a component of the kind")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a local plugin file to load before")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="a local plugin file to load before"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

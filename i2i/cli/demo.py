@@ -1,7 +1,7 @@
 """Train on the embedded data set, translate held-out images and say where to look. Needs no files and no GPU.
 
-  python tools/demo.py                   a CycleGAN turns plain animals into striped ones, and back
-  python tools/demo.py --seed 1 trainer.steps=200
+python tools/demo.py                   a CycleGAN turns plain animals into striped ones, and back
+python tools/demo.py --seed 1 trainer.steps=200
 """
 
 import argparse
@@ -12,8 +12,12 @@ HELD_OUT = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs="*", metavar="[animals] key.path=value",
-                        help="what to show (default: animals), and any number of overrides")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="[animals] key.path=value",
+        help="what to show (default: animals), and any number of overrides",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME/NUMBER)")
 
@@ -100,6 +104,6 @@ def _judge(size: int, folder: Path) -> str:
     left = np.median(energies("b2a", striped))
     ground = np.mean([ground_change(x.image, y, x.mask) for x, y in zip(plain, made["a2b"], strict=True)])
     return (
-        f"on {HELD_OUT} held-out animals: {striking:.0%} got stripes of at least 80 % of real ones' contrast, the ground "
-        f"changed by {ground:.3f} of the value range; backwards, {left:.0%} of the stripes' contrast is left"
+        f"on {HELD_OUT} held-out animals: {striking:.0%} got stripes of at least 80 % of real ones' contrast, the "
+        f"ground changed by {ground:.3f} of the value range; backwards, {left:.0%} of the stripes' contrast is left"
     )

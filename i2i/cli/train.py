@@ -1,7 +1,7 @@
 """Train the experiment that a YAML describes.
 
-  python tools/train.py configs/cyclegan_horse2zebra.yaml data.root=/my/images trainer.batch_size=4
-  torchrun --nproc-per-node 4 tools/train.py configs/cyclegan_horse2zebra.yaml trainer.batch_size=4
+python tools/train.py configs/cyclegan_horse2zebra.yaml data.root=/my/images trainer.batch_size=4
+torchrun --nproc-per-node 4 tools/train.py configs/cyclegan_horse2zebra.yaml trainer.batch_size=4
 """
 
 import argparse
@@ -10,13 +10,22 @@ HELP = "train the experiment that a YAML describes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs="+", metavar="CONFIG key.path=value",
-                        help="the YAML, and any number of overrides, in any order")
+    parser.add_argument(
+        "arguments",
+        nargs="+",
+        metavar="CONFIG key.path=value",
+        help="the YAML, and any number of overrides, in any order",
+    )
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME/NUMBER)")
-    parser.add_argument("--resume", metavar="never|auto|PATH", default="never",
-                        help="auto continues the run folder's newest checkpoint, or starts afresh (default: never)")
-    parser.add_argument("--dry-run", action="store_true",
-                        help="check the YAML, print shapes and sizes, and touch neither data nor disk")
+    parser.add_argument(
+        "--resume",
+        metavar="never|auto|PATH",
+        default="never",
+        help="auto continues the run folder's newest checkpoint, or starts afresh (default: never)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the YAML, print shapes and sizes, and touch neither data nor disk"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,8 +35,10 @@ def run(args: argparse.Namespace) -> int:
     overrides = [argument for argument in args.arguments if is_override(argument)]
     configs = [argument for argument in args.arguments if not is_override(argument)]
     if len(configs) != 1:
-        raise I2IError(f"expected one CONFIG, got {', '.join(configs) or 'none'}",
-                       ["an override has the form key.path=value, without spaces"])
+        raise I2IError(
+            f"expected one CONFIG, got {', '.join(configs) or 'none'}",
+            ["an override has the form key.path=value, without spaces"],
+        )
 
     from i2i.experiment import Experiment
 

@@ -8,7 +8,8 @@ The folder OUTPUT keeps a list, manifest.jsonl: what is in it with the same mode
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from i2i.inference.folders import Tally
     from i2i.inference.inputs import Inputs
-    from i2i.inference.jobs import Job, Options
+    from i2i.inference.jobs import Options
     from i2i.inference.manifest import Refusals
-    from i2i.inference.progress import Progress
     from i2i.inference.targets import Target
     from i2i.inference.translator import Translator
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from i2i.inference.inputs import find_inputs, no_images
+    from i2i.inference.jobs import Options
     from i2i.inference.targets import find_target
 
     # All that can be wrong without a model comes first: loading torch takes seconds.
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     translator, digest = _load_model(args)
     direction = translator.check_direction(args.direction)
-    return _translate(args, translator, digest, direction, inputs, target, chain([first], folders), unreadable)
+    options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
+    return _translate(translator, digest, options, inputs, target, chain([first], folders), unreadable)
 
 
 def _check_options(args: argparse.Namespace) -> str | None:
@@ -109,32 +111,34 @@ def _load_model(args: argparse.Namespace) -> tuple["Translator", str]:
 
 
 def _translate(
-    args: argparse.Namespace,
     translator: "Translator",
     digest: str,
-    direction: str,
+    options: "Options",
     inputs: "Inputs",
     target: "Target",
     folders: Iterable[tuple[str, list[str]]],
     unreadable: list[tuple[str, str]],
 ) -> int:
-    import sys
-
+    """Translates all images and reports; ``unreadable`` fills while ``folders`` are walked."""
     from i2i.inference.folders import FolderTranslation
-    from i2i.inference.jobs import Files, Options
+    from i2i.inference.jobs import Files, name_jobs
     from i2i.inference.manifest import Manifest, Refusals
     from i2i.inference.progress import Progress
     from i2i.signals import StopRequest
 
-    options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
-    folds_case = target.prepare(translator.info.output_channels(direction))
+    info, direction = translator.info, options.direction
+    folds_case = target.prepare(info.output_channels(direction))
     lists = target.folder if target.file is None else None
     manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
     refusals = Refusals(lists and lists / "refused.jsonl")
-    files = Files(target.folder, manifest, options, translator.info.input_channels(direction))
-    print(_policy(translator, direction), flush=True)
+    files = Files(target.folder, manifest, options, info.input_channels(direction))
+    print(
+        f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
+        f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",
+        flush=True,
+    )
     with StopRequest() as stop, Progress() as progress:
-        jobs = _jobs(inputs, target, folders, folds_case, refusals, progress)
+        jobs = name_jobs(inputs.root, folders, target, folds_case, refusals.add, progress.say)
         translation = FolderTranslation(
             translator, files, options, refusals, lambda: stop.number is not None,
             lambda tally: progress.update(tally.translated, tally.skipped, refusals.count),
@@ -144,9 +148,10 @@ def _translate(
         refusals.add(name, reason)
     refusals.close()
     manifest.close()
-    _report(tally, refusals, inputs, args.output)
+    output = target.folder / (target.file or "")
+    _report(tally, refusals, inputs, output)
     if tally.trouble:
-        print(f"OUTPUT {args.output}: {tally.trouble}", file=sys.stderr)
+        print(f"OUTPUT {output}: {tally.trouble}", file=sys.stderr)
         return 1
     if stop.number is not None and not tally.is_complete:
         print("stopped; the same command goes on from here")
@@ -154,43 +159,7 @@ def _translate(
     return 1 if refusals.count else 0
 
 
-def _jobs(
-    inputs: "Inputs",
-    target: "Target",
-    folders: Iterable[tuple[str, list[str]]],
-    folds_case: bool,
-    refusals: "Refusals",
-    progress: "Progress",
-) -> Iterator["Job"]:
-    """Names every image's translation, folder by folder."""
-    from i2i.inference.jobs import Job
-    from i2i.inference.targets import folded, output_names
-
-    told = False
-    for folder, names in folders:
-        inside = f"{folder}/" if folder else ""
-        taken = ""
-        for named in output_names(names, target.format):
-            job = Job(inputs.root / folder / named.name, inside + named.name, target.file or inside + named.output)
-            if named.keeps_suffix and not told:
-                told = True
-                progress.say(f"some images would share a name: they keep their suffix, as in {job.output}")
-            if folds_case and folded(named.output) == folded(taken):
-                refusals.add(job.input, f"{job.output} would replace {inside}{taken}: OUTPUT does not tell them apart")
-                continue
-            taken = named.output
-            yield job
-
-
-def _policy(translator: "Translator", direction: str) -> str:
-    info = translator.info
-    return (
-        f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
-        f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}"
-    )
-
-
-def _report(tally: "Tally", refusals: "Refusals", inputs: "Inputs", output: str) -> None:
+def _report(tally: "Tally", refusals: "Refusals", inputs: "Inputs", output: Path) -> None:
     for note, count in sorted(tally.notes.items()):
         print(f"{count} {'image' if count == 1 else 'images'}: {note}")
     if tally.replaced:
@@ -203,10 +172,9 @@ def _report(tally: "Tally", refusals: "Refusals", inputs: "Inputs", output: str)
             print(f"    and {refusals.count - len(refusals.first)} more")
         if refusals.path is not None:
             print(f"    all of them: {refusals.path}")
-    speed = f"{tally.translated / tally.seconds:.1f} images/s" if tally.translated else "no images/s to speak of"
     print(
         f"translated {tally.translated}, skipped {tally.skipped} (done before), refused {refusals.count}; "
-        f"{speed}; output in {output}"
+        f"{tally.translated / tally.seconds:.1f} images/s; output in {output}"
     )
 
 

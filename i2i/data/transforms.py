@@ -108,7 +108,7 @@ class Transforms:
         outputs[first] = outputs.pop("image")
         for name, image in inputs.items():
             output = outputs[name]
-            if output.ndim != 3 or output.shape[2] != image.shape[2] or output.dtype != image.dtype:
+            if output.shape[2:] != image.shape[2:] or output.dtype != image.dtype:
                 raise DataError(
                     f"{place}: the transforms turn {image.shape[2]} channels of {image.dtype} into {output.dtype} of "
                     f"shape {output.shape}; they have to keep channels and type"

@@ -119,7 +119,8 @@ class FolderTranslation:
             if image.is_done or image.refusal:
                 self._pass_over(image)
                 continue
-            key, limit = (image.array.shape, image.array.dtype.str), self._batch_size(image.array)
+            key: object = (image.array.shape, image.array.dtype.str)
+            limit = self._batch_size(image.array)
             bucket = gathered.setdefault(key, [])
             bucket.append(image)
             count, size = count + 1, size + image.array.nbytes

@@ -1,6 +1,7 @@
 """One image of a folder, from its file to the file of its translation."""
 
 import uuid
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,9 @@ import numpy as np
 from i2i.decoding import Refused
 from i2i.errors import DataError
 from i2i.images import describe_os_error, load_image, save_image
+from i2i.inference.inputs import Refuse
 from i2i.inference.manifest import Manifest
-from i2i.inference.targets import LOSSY
+from i2i.inference.targets import LOSSY, Target, folded, output_names
 
 Half = Literal["left", "right"]
 
@@ -59,6 +61,40 @@ class Job:
     source: Path
     input: str
     output: str
+
+
+def name_jobs(
+    root: Path,
+    folders: Iterable[tuple[str, list[str]]],
+    target: Target,
+    folds_case: bool,
+    refuse: Refuse,
+    say: Callable[[str], None],
+) -> Iterator[Job]:
+    """Names the translation of every image, folder by folder.
+
+    Args:
+        root: What the folders' names are relative to.
+        folders: As :meth:`i2i.inference.inputs.Inputs.folders` yields them.
+        target: Where the translations go.
+        folds_case: Whether their folder takes names that differ only by case for the same.
+        refuse: Receives the images that it would mix up.
+        say: Receives a line when images keep their suffix, the first time.
+    """
+    told = False
+    for folder, names in folders:
+        inside = f"{folder}/" if folder else ""
+        before = ""
+        for named in output_names(names, target.format):
+            job = Job(root / folder / named.name, inside + named.name, target.file or inside + named.output)
+            if named.keeps_suffix and not told:
+                told = True
+                say(f"some images would share a name: they keep their suffix, as in {job.output}")
+            if folds_case and folded(named.output) == folded(before):
+                refuse(job.input, f"its translation would replace {inside}{before}: their names differ only by case")
+                continue
+            before = named.output
+            yield job
 
 
 @dataclass(frozen=True)

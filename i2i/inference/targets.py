@@ -51,8 +51,7 @@ class Target:
             folds_case = probe.with_name(probe.name.upper()).exists()
             probe.unlink()
         except OSError as error:
-            reason = "is a file" if isinstance(error, FileExistsError) else describe_os_error(error)
-            raise DataError(f"OUTPUT {self.folder}: cannot be written: {reason}") from error
+            raise DataError(f"OUTPUT {self.folder}: cannot be written: {describe_os_error(error)}") from error
         except DataError as error:
             reason = error.message.removeprefix(f"{probe}: ")
             raise DataError(f"OUTPUT {self.folder}: {reason}") from error
@@ -75,12 +74,19 @@ def find_target(text: str, inputs: Inputs, format: str | None = None, overwrite:
     """
     if not text:
         raise DataError("OUTPUT is empty", ["expected a folder, or a file where INPUT is one image"])
-    path = Path(text)
+    try:
+        return _find_target(text, Path(text), inputs, format, overwrite)
+    except OSError as error:
+        raise DataError(f"OUTPUT {text}: {describe_os_error(error)}") from error
+
+
+def _find_target(text: str, path: Path, inputs: Inputs, format: str | None, overwrite: bool) -> Target:
     if path.is_dir() or text.endswith(("/", os.sep)) or not path.suffix:
-        target = Target(path, format or "png")
+        if path.exists() and not path.is_dir():
+            raise DataError(f"OUTPUT {text}: is a file, not a folder")
         if inputs.file is None:
             _check_apart(text, path, inputs.root)
-        return target
+        return Target(path, format or "png")
     if inputs.file is None:
         raise DataError(
             f"OUTPUT {text}: is a file, by its suffix, but INPUT is many images",
@@ -94,7 +100,7 @@ def find_target(text: str, inputs: Inputs, format: str | None = None, overwrite:
     if not path.parent.is_dir():
         raise DataError(f"OUTPUT {text}: no folder {str(path.parent.absolute())!r}")
     if path.exists():
-        if inputs.file is not None and path.samefile(inputs.root / inputs.file):
+        if path.samefile(inputs.root / inputs.file):
             raise DataError(f"OUTPUT {text}: is INPUT itself; originals are never replaced")
         if not overwrite:
             raise DataError(f"OUTPUT {text}: exists already", ["replace it with --overwrite"])

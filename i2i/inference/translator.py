@@ -82,9 +82,7 @@ class Translator:
             raise I2IError(f"this model translates {' and '.join(self.info.directions)} only, not {direction}")
         return direction
 
-    def __call__(
-        self, image: "str | Path | np.ndarray | Image.Image", direction: str | None = None
-    ) -> np.ndarray:
+    def __call__(self, image: "str | Path | np.ndarray | Image.Image", direction: str | None = None) -> np.ndarray:
         """Translates one image of any size.
 
         Args:

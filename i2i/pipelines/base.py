@@ -7,7 +7,7 @@ which order.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,8 @@ class WeightedLosses(nn.Module):
         """Returns the sum of the penalties, or ``None`` where no loss has one."""
         penalties = []
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            value = loss.penalty(discriminator, real, fake) if hasattr(loss, "penalty") else None
+            penalty: Callable[..., Tensor | None] | None = getattr(loss, "penalty", None)
+            value = penalty(discriminator, real, fake) if penalty is not None else None
             if value is not None:
                 penalties.append(weight * value)
         return torch.stack(penalties).sum() if penalties else None
@@ -163,6 +164,10 @@ class Pipeline(nn.Module):
             return members[name]
         return super().__getattr__(name)
 
+    def objective(self, role: str) -> WeightedLosses:
+        """Returns the losses that play a role."""
+        return cast(WeightedLosses, self.objectives[role])
+
     def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
         """Computes what the phases share; differentiable, nothing frozen."""
         raise NotImplementedError
@@ -192,9 +197,7 @@ class Pipeline(nn.Module):
     def own_state(self) -> dict[str, Any]:
         """Returns the state that is neither network nor loss, such as an image pool."""
         return {
-            key: value
-            for key, value in self.state_dict().items()
-            if not key.startswith(("members.", "objectives."))
+            key: value for key, value in self.state_dict().items() if not key.startswith(("members.", "objectives."))
         }
 
     def load_own_state(self, state: dict[str, Any], device: torch.device) -> None:

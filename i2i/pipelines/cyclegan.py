@@ -72,7 +72,7 @@ class CycleGAN(Pipeline):
 
     def _generators(self, batch: Batch, shared: Shared) -> Terms:
         x, y = batch["a"], batch["b"]
-        adversarial, cycle = self.objectives["adversarial"], self.objectives["cycle"]
+        adversarial, cycle = self.objective("adversarial"), self.objective("cycle")
         losses = {
             "G_adversarial": adversarial.generator(self.D_Y(shared["fake_y"])),  # eq. 1
             "F_adversarial": adversarial.generator(self.D_X(shared["fake_x"])),
@@ -80,13 +80,13 @@ class CycleGAN(Pipeline):
             "cycle_y": cycle(shared["recon_y"], y),
         }
         if "identity" in self.objectives:
-            identity = self.objectives["identity"]
+            identity = self.objective("identity")
             losses["identity_x"] = identity(fitted(self.F, x), x)  # section 5.2, L_identity
             losses["identity_y"] = identity(fitted(self.G, y), y)
         return Terms(losses)
 
     def _discriminators(self, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
-        adversarial = self.objectives["adversarial"]
+        adversarial = self.objective("adversarial")
         terms = Terms({})
         for letter, D, pool, real, fake in self._judged(batch, shared):
             seen = pool.query(fake, rng)

@@ -60,7 +60,7 @@ class Pix2Pix(Pipeline):
 
     def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
         x, y, fake = batch["a"], batch["b"], shared["fake"]
-        adversarial = self.objectives["adversarial"]
+        adversarial = self.objective("adversarial")
 
         def D(image: Tensor) -> Any:  # D(x, .)
             return self.D(torch.cat([x, image], dim=1))
@@ -78,7 +78,7 @@ class Pix2Pix(Pipeline):
         return Terms(
             {
                 "G_adversarial": adversarial.generator(D(fake)),  # eq. 1
-                "G_reconstruction": self.objectives["reconstruction"](fake, y),  # eq. 3
+                "G_reconstruction": self.objective("reconstruction")(fake, y),  # eq. 3
             }
         )
 

@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions of training progress, so a resumed run needs no schedule state.
 
-``factor(t)`` multiplies the learning rate; ``t`` counts epochs or steps, as the schedule's ``unit`` says. With epochs the
-rate changes once an epoch, as in the reference implementations.
+``factor(t)`` multiplies the learning rate; ``t`` counts epochs or steps, as the schedule's ``unit`` says. With epochs
+the rate changes once an epoch, as in the reference implementations.
 """
 
 import math

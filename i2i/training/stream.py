@@ -62,8 +62,8 @@ class BatchStream(Sampler[list[Draw]]):
 class SeededDataset(Dataset[dict[str, Any]]):
     """Gives a data set its random numbers: each item depends on seed, epoch and index alone.
 
-    A data set with ``get(index, rng)`` draws from the generator that it receives. For any other the global generators are
-    seeded before each item.
+    A data set with ``get(index, rng)`` draws from the generator that it receives. For any other the global generators
+    are seeded before each item.
 
     Args:
         dataset: The data set.
@@ -86,7 +86,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
         else:
             seed = int(rng.integers(2**32))
             random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
+            np.random.seed(seed)
             torch.manual_seed(seed)
             item = self.dataset[index]
         return {_swapped(key): value for key, value in item.items()} if self.swap else item

@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from domain_folders import SMALL, plain, refusal, rng, save, two_folders
 from PIL import Image
 
 from i2i.data.paired import Paired
 from i2i.data.unpaired import Unpaired
 from i2i.errors import DataError
+from tests.data.domain_folders import SMALL, plain, refusal, rng, save, two_folders
 
 
 def test_orphans_are_listed(tmp_path: Path) -> None:

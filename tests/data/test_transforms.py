@@ -198,6 +198,7 @@ def test_transforms_that_change_channels_are_caught() -> None:
         ({"type": "FDA"}, "FDA cannot be used: it needs fda_metadata", ()),
         ({"type": "OneOf", "transforms": {"type": "Blur"}}, "a list of transforms is needed", ("transforms",)),
         ({"type": "OneOf", "transforms": [{"type": "Blur"}, {"type": "Blurr"}]}, "'Blur'?", ("transforms", 1, "type")),
+        ({"type": "OneOf", "transforms": "Blur"}, "a list of transforms is needed", ("transforms",)),
         ({"type": "OneOf", "pp": 1, "transforms": []}, "OneOf has no argument 'pp'", ("pp",)),
     ],
 )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from domain_folders import SMALL, plain, refusal, rng, save, side_by_side, two_folders, value_of
 from PIL import Image
 
 from i2i.data.base import TwoDomains
@@ -18,6 +17,7 @@ from i2i.data.sides import find_splits
 from i2i.data.unpaired import Unpaired
 from i2i.errors import ArgumentError, DataError
 from i2i.images import to_uint8
+from tests.data.domain_folders import SMALL, plain, refusal, rng, save, side_by_side, two_folders, value_of
 
 BOTH = pytest.mark.parametrize("kind", [Paired, Unpaired])
 

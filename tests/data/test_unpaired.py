@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from domain_folders import SMALL, rng, save, two_folders
 from PIL import Image
 
 from i2i.data.unpaired import Unpaired
+from tests.data.domain_folders import SMALL, rng, save, two_folders
 
 
 def test_unpaired_epoch_is_as_long_as_the_larger_domain(tmp_path: Path) -> None:

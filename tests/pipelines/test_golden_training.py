@@ -26,7 +26,11 @@ class Golden:
         self.meta = {key: json.loads(value) for key, value in self.file.metadata().items()}
 
     def weights(self, prefix):
-        return {k.removeprefix(f"{prefix}."): self.file.get_tensor(k) for k in self.file.keys() if k.startswith(f"{prefix}.")}
+        return {
+            k.removeprefix(f"{prefix}."): self.file.get_tensor(k)
+            for k in self.file.keys()  # noqa: SIM118 (no mapping)
+            if k.startswith(f"{prefix}.")
+        }
 
     def batch(self, index):
         return {domain.lower(): self.file.get_tensor(f"batch.{index}.{domain}") for domain in "AB"}
@@ -40,8 +44,19 @@ def trainer_of(pipeline, tmp_path):
 
     names = dict.fromkeys(phase.optimizer for phase in pipeline.phases)
     settings = TrainerSettings(steps=3, precision="fp32", device="cpu")
-    return Trainer(pipeline, None, dict.fromkeys(names, adam), Timeline(Constant(), 3, 1), settings, 3, 0,
-                   torch.device("cpu"), tmp_path, {}, lambda *_: None)
+    return Trainer(
+        pipeline,
+        None,
+        dict.fromkeys(names, adam),
+        Timeline(Constant(), 3, 1),
+        settings,
+        3,
+        0,
+        torch.device("cpu"),
+        tmp_path,
+        {},
+        lambda *_: None,
+    )
 
 
 def run(pipeline, golden, names, listed, tmp_path, dtype):
@@ -61,7 +76,9 @@ def run(pipeline, golden, names, listed, tmp_path, dtype):
         loss_errors.append(max(errors))
     weight_error = 0.0
     for letter, reference in names.items():
-        after = type(pipeline.members[letter])(**ARGUMENTS[letter[0] if letter in ("G", "F") else "D"][pipeline.__class__])
+        after = type(pipeline.members[letter])(
+            **ARGUMENTS[letter[0] if letter in ("G", "F") else "D"][pipeline.__class__]
+        )
         after.to(dtype)
         load_reference(after, golden.weights(f"after.{reference}"))
         for ours, theirs in zip(pipeline.members[letter].parameters(), after.parameters(), strict=True):
@@ -70,7 +87,14 @@ def run(pipeline, golden, names, listed, tmp_path, dtype):
 
 
 RESNET = {"in_channels": 3, "out_channels": 3, "num_blocks": 6, "base_channels": 4}
-UNET = {"in_channels": 3, "out_channels": 3, "num_downsamplings": 7, "base_channels": 4, "norm": "instance", "dropout": 0.0}
+UNET = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "num_downsamplings": 7,
+    "base_channels": 4,
+    "norm": "instance",
+    "dropout": 0.0,
+}
 ARGUMENTS = {
     "G": {CycleGAN: RESNET, Pix2Pix: UNET},
     "F": {CycleGAN: RESNET},

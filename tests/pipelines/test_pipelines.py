@@ -11,8 +11,8 @@ from i2i.experiment import Experiment
 from i2i.pipelines.base import fitted
 from i2i.pipelines.image_pool import ImagePool
 from i2i.registry import DISCRIMINATORS, GENERATORS, LOSSES, PIPELINES
-from i2i.training.trainer import Trainer
 from i2i.training.schedules import Constant, Timeline
+from i2i.training.trainer import Trainer
 from tests.conftest import REPOSITORY
 
 SIZE = 32
@@ -79,7 +79,9 @@ def takes_a_step(pipeline, generator, discriminator, adversarial, folder):
 def pairwise():
     """Every pair of choices at least once: the losses walk through the combinations of the rest."""
     rest = list(itertools.product(PIPELINES.names(), GENERATORS.names(), DISCRIMINATORS.names()))
-    return [(*rest[i % len(rest)], ADVERSARIAL[(i + i // len(rest)) % len(ADVERSARIAL)]) for i in range(2 * len(rest) + 4)]
+    return [
+        (*rest[i % len(rest)], ADVERSARIAL[(i + i // len(rest)) % len(ADVERSARIAL)]) for i in range(2 * len(rest) + 4)
+    ]
 
 
 @pytest.mark.parametrize("combination", pairwise(), ids="-".join)
@@ -110,7 +112,9 @@ def test_losses_are_pure(name):
         assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in other.items()}
         after = pipeline.state_dict()
         assert all(
-            torch.equal(before[k], after[k]) for k in before if isinstance(before[k], torch.Tensor) and "running" not in k
+            torch.equal(before[k], after[k])
+            for k in before
+            if isinstance(before[k], torch.Tensor) and "running" not in k
         )
         assert repr(before.get("pool_x._extra_state")) == repr(after.get("pool_x._extra_state"))
 
@@ -125,7 +129,9 @@ def test_a_phase_gives_gradients_to_its_networks_alone(name, tmp_path):
             parameter.grad = None
         trainer.update(phase, parts, shared)
         receiving = {
-            letter for letter, net in trainer.pipeline.members.items() if any(p.grad is not None for p in net.parameters())
+            letter
+            for letter, net in trainer.pipeline.members.items()
+            if any(p.grad is not None for p in net.parameters())
         }
         assert receiving == set(phase.trains)
 

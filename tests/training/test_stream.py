@@ -14,7 +14,7 @@ def draws(stream):
 
 def test_every_image_is_drawn_once_a_pass():
     passes = draws(BatchStream(length=7, batch_size=3, seed=0, start=0, stop=7))  # 21 draws: three passes
-    assert Counter(index for _, index in passes) == Counter({index: 3 for index in range(7)})
+    assert Counter(index for _, index in passes) == Counter(dict.fromkeys(range(7), 3))
     assert [epoch for epoch, _ in passes] == [0] * 7 + [1] * 7 + [2] * 7
     orders = [[index for epoch, index in passes if epoch == one] for one in range(3)]
     assert orders[0] != orders[1] != orders[2]
@@ -47,7 +47,7 @@ class Plain:
         return 6
 
     def __getitem__(self, index):
-        noise = [random.random(), float(np.random.rand()), float(torch.rand(()))]  # noqa: NPY002
+        noise = [random.random(), float(np.random.rand()), float(torch.rand(()))]
         return {"a": torch.tensor([index, *noise], dtype=torch.float64)}
 
 

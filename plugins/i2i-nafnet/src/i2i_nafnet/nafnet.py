@@ -1,18 +1,17 @@
 """NAFNet: a U-shaped network whose blocks have gates in the place of activation functions.
 
-Chen et al., "Simple Baselines for Image Restoration" (2022, arXiv:2204.04676): the block of figure 3c, the U-shape of
-section 3.1 with one skip connection a size, added.
+Chen et al., "Simple Baselines for Image Restoration" (2022, arXiv:2204.04676): the U-shape of section 3 with one added
+skip connection a size, the block of section 4.
 
 Made for restoration, here made to translate:
 
 - The paper adds the network's output to its input and leaves the sum unbounded. Images of i2i lie in [-1, 1], and
   clamping would stop the gradient where an adversarial loss needs it most, so the sum passes through tanh:
   ``tanh(x + network(x))``. Without the residual, for domains that share no pixels, ``tanh(network(x))``.
-- The paper starts the scales of the residual branches, beta and gamma, at zero: the branches then get no gradient in
+- The authors start the scales of the residual branches, beta and gamma, at zero: the branches then get no gradient in
   the first step. Here they start at 0.01, which leaves a block near the identity and lets every weight learn at once.
 - The simplified channel attention averages over the whole image. A network trained on small crops sees other averages
-  on large images; the paper's authors treat that in later work ("Improving Image Restoration by Revisiting Global
-  Information Aggregation", 2021), this class does not.
+  on large images. Chu et al. (2022, arXiv:2112.04491) treat that; this class does not.
 """
 
 import torch
@@ -29,7 +28,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 def simple_gate(x: Tensor) -> Tensor:
-    """Multiplies one half of the channels with the other: ``[N, 2C, H, W] -> [N, C, H, W]`` (equation 4)."""
+    """Multiplies one half of the channels with the other: ``[N, 2C, H, W] -> [N, C, H, W]``."""
     one, other = x.chunk(2, dim=1)
     return one * other
 
@@ -57,7 +56,7 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = simple_gate(self.depthwise(self.expand1(self.norm1(x))))  # [N, C, H, W]
-        y = y * self.attention(y.mean((2, 3), keepdim=True))  # eq. 6, simplified channel attention
+        y = y * self.attention(y.mean((2, 3), keepdim=True))  # simplified channel attention
         x = x + self.beta * self.project1(y)
         return x + self.gamma * self.project2(simple_gate(self.expand2(self.norm2(x))))
 
@@ -65,7 +64,7 @@ class NAFBlock(nn.Module):
 class NAFNetGenerator(nn.Module):
     """Halves the image, doubling its channels, once per entry of ``enc_blocks``; then the same way back.
 
-    The defaults are the paper's 36 blocks of width 32 (section 4.1).
+    The defaults are the authors' for denoising: 36 blocks, width 32.
 
     Args:
         in_channels: Channels of the input.
@@ -77,7 +76,7 @@ class NAFNetGenerator(nn.Module):
             ``enc_blocks``.
         residual: Whether the network learns what to add to its input. Without effect where input and output differ in
             channels. Right for domains that share their shapes, as horses and zebras; not for label maps and photographs.
-        init_scale: What the scales of the residual branches start at; the paper has 0.
+        init_scale: What the scales of the residual branches start at; the authors have 0.
 
     Attributes:
         stride: Height and width of the input must be multiples of it.
