@@ -94,7 +94,7 @@ class Node:
         node = self
         for key in path:
             children = node.value
-            keys = children if isinstance(children, dict) else range(len(children)) if isinstance(children, list) else ()
+            keys = children if isinstance(children, dict) else range(len(children if isinstance(children, list) else ()))
             if key not in keys:
                 break
             node = children[key]

@@ -45,8 +45,9 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
         if settings.batch_size % (distributed.world_size() * settings.accumulate):
             shares = f"{distributed.world_size()} processes x {settings.accumulate} parts"
             raise I2IError(f"trainer.batch_size: {settings.batch_size} images do not divide into {shares}")
-        folder = run_folder(experiment.name, out, resume)
+        folder = distributed.from_main(run_folder(experiment.name, out, resume))
         state = _find_state(folder, resume, report)
+        distributed.barrier()  # nobody writes into the folder before all have looked at it
         scan(experiment, report)
         length = len(experiment.dataset)
         steps = total_steps(experiment, length)

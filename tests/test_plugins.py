@@ -1,5 +1,6 @@
 """The example plugin, installed by lying on the path: offline, without pip, in processes of its own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -29,8 +30,6 @@ def installed(tmp_path_factory) -> list[str]:
 
 def python(code: str, *arguments: object, path: list[str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs code in a process of its own, with folders on its path."""
-    import os
-
     environment = {**os.environ, "EXTRA_PATH": os.pathsep.join(path or []), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     return subprocess.run(
@@ -85,15 +84,14 @@ def test_its_configs_are_sound(installed, config):
 
 
 def test_its_arguments_are_checked_with_their_line(installed, tmp_path):
-    config = tmp_path / "config.yaml"
-    config.write_text(TINY + "generator:\n  type: nafnet\n  widht: 8\n  dec_blocks: [1]\n")
-    unknown = i2i("train", config, "--dry-run", path=installed)
-    assert unknown.returncode == 2
-    assert f"{config}:4 generator.widht: unknown key, did you mean 'width'?" in unknown.stderr
-    config.write_text(TINY + "generator:\n  type: nafnet\n  dec_blocks: [1]\n")
-    wrong = i2i("train", config, "--dry-run", path=installed)
-    assert wrong.returncode == 2
-    assert f"{config}:4 generator.dec_blocks: dec_blocks must have 4 entries" in wrong.stderr
+    unknown, wrong = tmp_path / "unknown.yaml", tmp_path / "wrong.yaml"
+    unknown.write_text(TINY + "generator:\n  type: nafnet\n  widht: 8\n")
+    wrong.write_text(TINY + "generator:\n  type: nafnet\n  dec_blocks: [1]\n")
+    code = "from i2i.cli import main\nprint([main('train', [config, '--dry-run']) for config in sys.argv[1:]])"
+    result = python(code, unknown, wrong, path=installed)
+    assert result.stdout == "[2, 2]\n"
+    assert f"{unknown}:4 generator.widht: unknown key, did you mean 'width'?" in result.stderr
+    assert f"{wrong}:4 generator.dec_blocks: dec_blocks must have as many entries" in result.stderr
 
 
 def test_it_trains_and_the_bundle_names_it(run_folder, installed):

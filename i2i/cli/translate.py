@@ -36,13 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="translate what is done, and replace files not listed")
     parser.add_argument("--no-recursive", action="store_true", help="leave out the folders inside of INPUT")
     parser.add_argument("--best", action="store_true", help="the run's best weights by its metric, not its last")
-    parser.add_argument("--plugin", metavar="FILE", action="append", default=[],
-                        help="a local plugin file that the model needs and you trust (may be repeated)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
-                        help="number format of the networks (default: auto, which is fp32)")
+    parser.add_argument(
+        "--plugin",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a local plugin file that the model needs and you trust (may be repeated)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="number format of the networks (default: auto, which is fp32)",
+    )
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--batch-size", type=int, metavar="N",
-                        help="images of one size that go through the networks together (default: 1 on a cpu, else 8)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="images of one size that go through the networks together (default: 1 on a cpu, else 8)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -78,9 +78,7 @@ class _Gate:
 
     def enter(self, number: int, size: int) -> None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_open or number == self._next or self._spent + size <= self._budget
-            )
+            self._changed.wait_for(lambda: self._is_open or number == self._next or self._spent + size <= self._budget)
             self._spent += size
 
     def leave(self, size: int) -> None:

@@ -48,9 +48,7 @@ def check_loss(component: Callable[..., Any], *, input_size: int = 64, **argumen
     subject.require(bool(perfect <= value), f"prefers a wrong prediction ({value:.4g}) to the target ({perfect:.4g})")
     if perfect.requires_grad:
         (gradient,) = torch.autograd.grad(perfect, equal)
-        subject.require(
-            bool(gradient.isfinite().all()), "the gradient is not finite where prediction and target agree"
-        )
+        subject.require(bool(gradient.isfinite().all()), "the gradient is not finite where prediction and target agree")
     with subject.doing("fails in bfloat16, which mixed precision hands it"):
         low = loss(prediction.detach().bfloat16(), target)
     subject.require_scalar(low, "loss(prediction, target) with a prediction in bfloat16")

@@ -49,9 +49,7 @@ def check_generator(
     x = images(2, in_channels, size, size)
     _check_batch_independence(subject, network, x)
     _check_training_on_one_image(subject, network, x[:1])
-    check_module(
-        subject, lambda: _built(subject, in_channels=in_channels, out_channels=out_channels), x, after_steps
-    )
+    check_module(subject, lambda: _built(subject, in_channels=in_channels, out_channels=out_channels), x, after_steps)
 
 
 def check_discriminator(

@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+Value = TypeVar("Value")
 
 
 def start(device: torch.device) -> torch.device:
@@ -39,6 +42,15 @@ def is_main() -> bool:
 def barrier() -> None:
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def from_main(value: Value) -> Value:
+    """Gives all processes the first one's value."""
+    if not distributed.is_initialized():
+        return value
+    shared = [value]
+    distributed.broadcast_object_list(shared, 0)
+    return shared[0]
 
 
 def broadcast_weights(module: nn.Module) -> None:

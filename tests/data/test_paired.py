@@ -53,7 +53,10 @@ def test_partners_of_different_sizes(tmp_path: Path) -> None:
     assert item["a"].shape == item["b"].shape
     for check in (True, False):
         with pytest.raises(DataError) as error:
-            Paired(str(tmp_path), transforms="crop", crop_size=16, check=check).get(1, rng(0))
+            dataset = Paired(str(tmp_path), transforms="crop", crop_size=16, check=check)
+            dataset.scan()  # says so already, unless it was told not to look
+            assert not check
+            dataset.get(1, rng(0))
         a, b = tmp_path / "trainA/1.png", tmp_path / "trainB/1.png"
         assert error.value.message == f"{a}: is 24 x 20 pixels, its partner {b} is 32 x 32"
     assert Unpaired(str(tmp_path), transforms="crop", crop_size=16).get(1, rng(0))["b"].shape == (3, 16, 16)

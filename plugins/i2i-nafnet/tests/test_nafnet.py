@@ -85,7 +85,8 @@ def test_the_residual_starts_near_the_input_and_yields_to_other_channels():
     with torch.no_grad():
         network.tail.weight.zero_()
         network.tail.bias.zero_()
-    assert torch.equal(network(x), x.tanh())
+    assert (network(x) - 0.98 * x).abs().max() < 1e-6
+    assert network(x.sign()).isfinite().all()
     assert NAFNetGenerator(3, 1, **TINY).residual is False
 
 
@@ -94,7 +95,7 @@ def test_the_residual_starts_near_the_input_and_yields_to_other_channels():
     [
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"enc_blocks": [], "dec_blocks": []}, "enc_blocks must have at least one entry, got none"),
-        ({"dec_blocks": [1]}, "dec_blocks must have 2 entries, as enc_blocks has, got 1"),
+        ({"dec_blocks": [1]}, "dec_blocks must have as many entries as enc_blocks has, got [1]"),
         ({"enc_blocks": [1, -1]}, "enc_blocks must not be negative, got -1"),
         ({"middle_blocks": -2}, "middle_blocks must not be negative, got -2"),
     ],

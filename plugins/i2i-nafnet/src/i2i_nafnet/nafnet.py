@@ -5,9 +5,10 @@ skip connection a size, the block of section 4.
 
 Made for restoration, here made to translate:
 
-- The paper adds the network's output to its input and leaves the sum unbounded. Images of i2i lie in [-1, 1], and
-  clamping would stop the gradient where an adversarial loss needs it most, so the sum passes through tanh:
-  ``tanh(x + network(x))``. Without the residual, for domains that share no pixels, ``tanh(network(x))``.
+- The paper adds the network's output to its input and leaves the sum unbounded. Images of i2i lie in [-1, 1]. Clamping
+  would stop the gradient at black and white, and ``tanh(x + network(x))`` would make a network that should change little
+  first learn to undo the tanh. So the sum is taken before a tanh that the input was led back through:
+  ``tanh(atanh(0.98 x) + network(x))``. Without the residual, for domains that share no pixels, ``tanh(network(x))``.
 - The authors start the scales of the residual branches, beta and gamma, at zero: the branches then get no gradient in
   the first step. Here they start at 0.01, which leaves a block near the identity and lets every weight learn at once.
 - The simplified channel attention averages over the whole image. A network trained on small crops sees other averages
@@ -17,6 +18,9 @@ Made for restoration, here made to translate:
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
+
+
+_NEARLY_ONE = 0.98  # keeps atanh finite at black and white
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -74,8 +78,8 @@ class NAFNetGenerator(nn.Module):
         middle_blocks: Number of blocks at the smallest size.
         dec_blocks: Number of blocks at each size on the way up, the smallest size first; as many entries as
             ``enc_blocks``.
-        residual: Whether the network learns what to add to its input. Without effect where input and output differ in
-            channels. Right for domains that share their shapes, as horses and zebras; not for label maps and photographs.
+        residual: Whether the network learns what to add to its input: right for domains that share their pixels but for
+            some, as horses and zebras, not for label maps and photographs. Without effect where the channels differ.
         init_scale: What the scales of the residual branches start at; the authors have 0.
 
     Attributes:
@@ -104,10 +108,11 @@ class NAFNetGenerator(nn.Module):
         if not enc_blocks:
             raise ValueError("enc_blocks must have at least one entry, got none")
         if len(dec_blocks) != len(enc_blocks):
-            raise ValueError(f"dec_blocks must have {len(enc_blocks)} entries, as enc_blocks has, got {len(dec_blocks)}")
-        for name, counts in (("enc_blocks", enc_blocks), ("middle_blocks", [middle_blocks]), ("dec_blocks", dec_blocks)):
-            if min(counts) < 0:
-                raise ValueError(f"{name} must not be negative, got {min(counts)}")
+            raise ValueError(f"dec_blocks must have as many entries as enc_blocks has, got {list(dec_blocks)}")
+        counts = {"enc_blocks": min(enc_blocks), "middle_blocks": middle_blocks, "dec_blocks": min(dec_blocks)}
+        for name, least in counts.items():
+            if least < 0:
+                raise ValueError(f"{name} must not be negative, got {least}")
         self.residual = residual and in_channels == out_channels
         self.stride = self.min_size = 2 ** len(enc_blocks)
 
@@ -143,4 +148,4 @@ class NAFNetGenerator(nn.Module):
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             y = decoder(nnf.pixel_shuffle(up(y), 2) + skip)
         y = self.tail(y)  # [N, out_channels, H, W]
-        return (x + y if self.residual else y).tanh()
+        return ((_NEARLY_ONE * x).atanh() + y if self.residual else y).tanh()

@@ -1,0 +1,80 @@
+"""What translations are called."""
+
+import itertools
+
+import pytest
+
+from i2i.errors import DataError
+from i2i.inference.inputs import find_inputs
+from i2i.inference.jobs import name_jobs
+from i2i.inference.targets import Target, find_target, output_names
+
+
+def named(*names):
+    return {one.name: one.output for one in output_names(names, "png")}
+
+
+def test_outputs_are_named_after_the_stem():
+    assert named("a.jpg", "b.tar.png", "no_suffix") == {
+        "a.jpg": "a.png",
+        "b.tar.png": "b.tar.png",
+        "no_suffix": "no_suffix.png",
+    }
+
+
+def test_names_that_would_be_shared_keep_the_suffix():
+    assert named("a.jpg", "a.png", "b.jpg") == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "b.jpg": "b.png"}
+
+
+def test_names_that_differ_by_case_or_accents_count_as_shared():
+    assert named("a.jpg", "A.png") == {"a.jpg": "a.jpg.png", "A.png": "A.png.png"}
+    assert named("a.jpg", "a.JPG") == {"a.jpg": "a.jpg.png", "a.JPG": "a.JPG.png"}
+    composed, decomposed = "\u00e9.jpg", "e\u0301.webp"
+    assert named(composed, decomposed) == {composed: f"{composed}.png", decomposed: f"{decomposed}.png"}
+
+
+def test_a_name_with_a_suffix_may_be_what_another_wants():
+    assert named("a.jpg", "a.png", "a.jpg.webp", "a.jpg.webp.gif", "x.gif") == {
+        "a.jpg": "a.jpg.png",
+        "a.png": "a.png.png",
+        "a.jpg.webp": "a.jpg.webp.png",
+        "a.jpg.webp.gif": "a.jpg.webp.gif.png",
+        "x.gif": "x.png",
+    }
+
+
+def test_no_two_outputs_share_a_name_and_order_does_not_matter():
+    pieces = [".".join(parts) for n in (1, 2, 3) for parts in itertools.product(("a", "png", "jpg"), repeat=n)]
+    outputs = named(*pieces)
+    assert len(set(outputs.values())) == len(pieces)
+    assert outputs == named(*reversed(pieces))
+
+
+def test_what_a_file_system_cannot_tell_apart_is_refused(tmp_path):
+    target, refused = Target(tmp_path, "png"), []
+    arguments = (tmp_path, [("in", ["A.jpg", "a.jpg", "b.jpg"])], target)
+    jobs = list(name_jobs(*arguments, True, lambda *refusal: refused.append(refusal), print))
+    assert [job.output for job in jobs] == ["in/A.jpg.png", "in/b.png"]
+    assert refused == [("in/a.jpg", "its translation would replace in/A.jpg.png: their names differ only by case")]
+    jobs = list(name_jobs(*arguments, False, pytest.fail, print))
+    assert [job.output for job in jobs] == ["in/A.jpg.png", "in/a.jpg.png", "in/b.png"]
+
+
+def test_a_suffix_makes_a_file_unless_it_is_a_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").touch()
+    (tmp_path / "v1.0").mkdir()
+    folder, file = find_inputs(str(tmp_path / "in")), find_inputs(str(tmp_path / "in/a.jpg"))
+    assert find_target(f"{tmp_path}/v1.0", folder) == Target(tmp_path / "v1.0", "png")
+    assert find_target(f"{tmp_path}/v2.0/", folder, "jpg") == Target(tmp_path / "v2.0", "jpg")
+    assert find_target(f"{tmp_path}/b.JPG", file) == Target(tmp_path, "jpg", "b.JPG")
+    assert find_target(f"{tmp_path}/b.jpg", file, "jpeg") == Target(tmp_path, "jpg", "b.jpg")
+    with pytest.raises(DataError, match="is a file, by its suffix, but INPUT is many images"):
+        find_target(f"{tmp_path}/v2.0", folder)
+
+
+def test_the_folder_is_tried_before_work_starts(tmp_path):
+    with pytest.raises(DataError, match="a 8 x 8 image of 2 uint8 channels cannot be written as png"):
+        Target(tmp_path, "png").prepare(2)
+    assert Target(tmp_path / "new/one", "png").prepare(3) is (tmp_path / "NEW").exists()
+    assert not list((tmp_path / "new/one").iterdir())

@@ -1,0 +1,92 @@
+"""A model as a function of images."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2i.errors import DataError, I2IError
+from i2i.inference.translator import Translator
+from tests.bundles import make_bundle, make_image
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    return Translator.load(make_bundle(tmp_path_factory.mktemp("model") / "m.safetensors"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    return Translator.load(make_bundle(tmp_path_factory.mktemp("model") / "m.safetensors", "pix2pix"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8)
+
+
+def test_files_arrays_and_pillow_images_give_the_same(translator, photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    expected = translator(photo)
+    assert expected.shape == photo.shape and expected.dtype == np.uint8
+    opaque = Image.fromarray(photo).convert("RGBA")
+    for image in (tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(photo), opaque):
+        np.testing.assert_array_equal(translator(image), expected)
+
+
+def test_gray_becomes_rgb_and_16_bit_stays_deep(translator, photo, tmp_path):
+    gray = photo[..., 0]
+    expected = translator(np.repeat(gray[..., None], 3, axis=2))
+    for image in (gray, gray[..., None], Image.fromarray(gray), gray.astype(np.uint16) * 257):
+        np.testing.assert_array_equal(translator(image), expected)
+    bits = Image.fromarray(gray > 100)
+    np.testing.assert_array_equal(translator(bits), translator((gray > 100).astype(np.uint8) * 255))
+    palette = make_image(tmp_path / "palette.png", mode="P")
+    with Image.open(palette) as image:
+        np.testing.assert_array_equal(translator(image), translator(palette))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("RGBA", (4, 4)), "the image has transparent pixels, 3 channels are needed"),
+        (
+            Image.new("F", (4, 4)),
+            "the image is an array of shape [4, 4, 1] of float32, not [H, W, C] of uint8 or uint16",
+        ),
+        (np.zeros((4, 4, 5), np.uint8), "the image has 5 channels, 3 are needed"),
+        (np.zeros(4, np.uint8), "the image is an array of shape [4] of uint8"),
+        ("nowhere.png", "nowhere.png: no such file"),
+    ],
+)
+def test_what_does_not_fit_is_refused(translator, image, message):
+    with pytest.raises(DataError) as caught:
+        translator(image)
+    assert caught.value.message.startswith(message)
+
+
+def test_directions(translator, noisy, photo):
+    assert (translator(photo, "a2b") != translator(photo, "b2a")).any()
+    np.testing.assert_array_equal(translator(photo), translator(photo, "a2b"))
+    with pytest.raises(I2IError, match="this model translates a2b only, not b2a"):
+        noisy(photo, "b2a")
+    with pytest.raises(I2IError, match="this model translates a2b and b2a only, not up"):
+        translator(photo, "up")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (32, 32), (37, 53)])
+def test_a_batch_gives_what_its_images_give_alone(translator, noisy, size):
+    images = list(np.random.default_rng(1).integers(0, 256, (3, *size, 3), np.uint8))
+    for model in (translator, noisy):
+        alone = [model.batch([image])[0] for image in images]
+        np.testing.assert_array_equal(model.batch(images), np.stack(alone))
+        np.testing.assert_array_equal(model.batch(images[::-1]), np.stack(alone[::-1]))
+
+
+def test_noise_is_the_images_own_and_leaves_the_process_alone(noisy, photo):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = noisy(photo)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(4)
+    np.testing.assert_array_equal(noisy(photo), first)
