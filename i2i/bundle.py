@@ -15,13 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from i2i.atomic import write_bytes
 from i2i.build import parameters_of
 from i2i.errors import CheckpointError, RegistryError
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import load_plugin_file, sha256
 from i2i.registry import PIPELINES, REGISTRIES
-from i2i.training.checkpoints import write_atomically
 
 FORMAT = 1
 
@@ -106,7 +106,7 @@ def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: in
     }
     metadata = {key: json.dumps(value) for key, value in asdict(info).items()}
     data = save(tensors, metadata)
-    write_atomically(path, lambda file: file.write(data))
+    write_bytes(path, data, durable=True)
 
 
 def find_bundle(model: str | Path, best: bool = False) -> Path:

@@ -94,7 +94,8 @@ class Node:
         node = self
         for key in path:
             children = node.value
-            keys = children if isinstance(children, dict) else range(len(children if isinstance(children, list) else ()))
+            keys = children if isinstance(children, dict) else ()
+            keys = range(len(children)) if isinstance(children, list) else keys
             if key not in keys:
                 break
             node = children[key]

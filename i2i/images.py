@@ -6,7 +6,6 @@ Files and arrays are ``[H, W, C]`` uint8 or uint16; tensors are ``[C, H, W]`` or
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from i2i.atomic import write_bytes
 from i2i.decoding import MAX_PIXELS, Refused, decode
 from i2i.errors import DataError
 
@@ -145,26 +145,6 @@ def save_image(
         write_bytes(path, data, durable=durable)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {describe_os_error(error)}") from error
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview, *, durable: bool = False) -> None:
-    """Replaces a file in one step: readers see the old content or the new, never a part, and a failure leaves nothing.
-
-    Raises:
-        OSError: The folder is missing or read-only, or the disk is full.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def make_grid(columns: Mapping[str, Sequence[Any] | torch.Tensor | np.ndarray], *, gap: int = 4) -> np.ndarray:

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from i2i.atomic import write_bytes
 from i2i.bundle import save_bundle
 from i2i.config import dump
 from i2i.errors import CheckpointError, DataError, I2IError
 from i2i.experiment import Experiment
 from i2i.training import distributed
-from i2i.training.checkpoints import Checkpoints, load, write_atomically
+from i2i.training.checkpoints import Checkpoints, load
 from i2i.training.precision import pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.stream import SeededDataset
@@ -187,6 +188,6 @@ def _prepare(folder: Path, experiment: Experiment) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = dump(experiment.resolved()).encode()
-        write_atomically(folder / "config.yaml", lambda file: file.write(text))
+        write_bytes(folder / "config.yaml", text, durable=True)
     except OSError as error:
         raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error

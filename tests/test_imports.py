@@ -16,8 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RULES: dict[str, set[str]] = {
     "errors": set(),
     "signals": {"errors"},
+    "atomic": {"errors"},
     "decoding": {"errors"},
-    "images": {"errors", "decoding"},
+    "images": {"errors", "atomic", "decoding"},
     "registry": {"errors"},
     "config": {"errors"},
     "plugins": {"errors"},
@@ -27,13 +28,23 @@ RULES: dict[str, set[str]] = {
     "data": {"errors", "registry", "decoding", "images"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
-    "training": {"errors", "signals", "images", "pipelines.base"},
+    "training": {"errors", "signals", "atomic", "images", "pipelines.base"},
     # The experiment layer: from a document to a run and its bundle.
     "experiment": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
     "plan": {"errors", "experiment"},
-    "bundle": {"errors", "registry", "plugins", "build", "experiment", "pipelines.base", "training"},
-    "run": {"errors", "signals", "config", "experiment", "bundle", "training"},
-    "inference": {"errors", "signals", "decoding", "images", "data.files", "bundle", "pipelines.base", "training"},
+    "bundle": {"errors", "atomic", "registry", "plugins", "build", "experiment", "pipelines.base", "training"},
+    "run": {"errors", "signals", "atomic", "config", "experiment", "bundle", "training"},
+    "inference": {
+        "errors",
+        "signals",
+        "atomic",
+        "decoding",
+        "images",
+        "data.files",
+        "bundle",
+        "pipelines.base",
+        "training",
+    },
     "testing": {"errors", "registry", "config", "build", "pipelines.base", "training.stream"},
 }
 # The top of the building: sees everything below.

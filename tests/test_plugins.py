@@ -1,5 +1,6 @@
 """The example plugin, installed by lying on the path: offline, without pip, in processes of its own."""
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -18,6 +19,10 @@ TINY = f"extends: {REPOSITORY}/configs/tiny/cyclegan.yaml\n"
 NAFNET = "generator: {type: nafnet, width: 4, enc_blocks: [1, 1], middle_blocks: 1, dec_blocks: [1, 1]}\n"
 PROLOGUE = "import os, sys\nsys.path[:0] = [path for path in os.environ['EXTRA_PATH'].split(os.pathsep) if path]\n"
 LOAD = "from i2i import Translator, I2IError\ntry:\n    Translator.load(sys.argv[1], plugins=sys.argv[2:])\n"
+
+not_installed = pytest.mark.skipif(
+    any(importlib.metadata.distributions(name="i2i-nafnet")), reason="i2i-nafnet is installed in this environment"
+)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +110,7 @@ def test_it_trains_and_the_bundle_names_it(run_folder, installed):
     assert result.stdout.strip() == f"{owner} (13, 21, 3)", result.stderr
 
 
+@not_installed
 def test_without_the_plugin_the_config_is_refused_with_the_names_there_are(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(TINY + NAFNET)
@@ -115,6 +121,7 @@ def test_without_the_plugin_the_config_is_refused_with_the_names_there_are(tmp_p
     assert re.search(r"^    generators: .*resnet.*unet", lines[1])
 
 
+@not_installed
 def test_without_the_plugin_the_bundle_says_what_to_install(run_folder):
     result = python(LOAD + "except I2IError as error:\n    print(error)", run_folder)
     assert result.returncode == 0, result.stderr

@@ -1,36 +1,16 @@
 """Training state on disk: whole files or none, read without running any code in them."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
+from i2i.atomic import write_atomically
 from i2i.errors import CheckpointError
 
 _NAME = re.compile(r"step_(\d+)\.ckpt$")
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file whole or not at all: into a temporary file beside it, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself is durable once the folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class Checkpoints:
@@ -53,6 +33,7 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Writes a checkpoint, then deletes those beyond ``keep``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step_{step:08d}.ckpt"
         write_atomically(path, lambda file: torch.save(state, file))
         for old in self.paths()[self.keep :]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from i2i.training.checkpoints import write_atomically
+from i2i.atomic import write_atomically
 
 
 class RunLog:

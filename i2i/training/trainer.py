@@ -1,12 +1,10 @@
 """The training loop: everything about a step that is not the objective."""
 
 import math
-import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from i2i.errors import I2IError
 from i2i.inference.policy import translating
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
+from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.logs import Averages, RunLog
@@ -70,7 +69,6 @@ class Trainer:
         self.optimizers = {name: build(self._optimized(name)) for name, build in optimizers.items()}
         self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints)
         self.step = 0
-        self._signal: int | None = None
         if settings.deterministic:
             torch.use_deterministic_algorithms(True, warn_only=True)
 
@@ -93,18 +91,18 @@ class Trainer:
         log = RunLog(self.folder, self.step, self.steps) if distributed.is_main() else None
         averages, meter = Averages(), _Meter(self.step)
         self.pipeline.train()
-        with _Signals(self._stop):
+        with StopRequest() as stop:
             try:
                 for batch in self._batches(meter):
                     averages.add(self._train_step(batch))
                     self.step += 1
                     self._record(log, averages, meter)
-                    if self._stopping():
+                    if self._stopping(stop):
                         break
             finally:
                 if log:
                     log.close()
-        return 0 if self._signal is None or self.step == self.steps else 128 + self._signal
+        return 0 if self.step == self.steps else stop.exit_code
 
     def _batches(self, meter: "_Meter") -> Iterator[Batch]:
         stream = BatchStream(
@@ -231,13 +229,10 @@ class Trainer:
             print(f"{what}; the update is left out", flush=True)
         return False
 
-    def _stop(self, number: int) -> None:
-        self._signal = number
-
-    def _stopping(self) -> bool:
+    def _stopping(self, stop: StopRequest) -> bool:
         if distributed.world_size() > 1 and self.step % 10:
             return False  # agreeing takes a message between processes
-        stopping = distributed.any_process(self._signal is not None, self.device)
+        stopping = distributed.any_process(stop.number is not None, self.device)
         if stopping and self.step < self.steps:
             self.save()
         return stopping
@@ -331,25 +326,3 @@ class _Meter:
         self.waited = self.paused = 0.0
         self._step, self._started = step, now
         return speed
-
-
-class _Signals:
-    """Turns SIGINT and SIGTERM into a request to stop after the step; a second SIGINT interrupts at once."""
-
-    def __init__(self, request: Callable[[int], None]) -> None:
-        self._request = request
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.getsignal(number)
-            signal.signal(number, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._request(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)

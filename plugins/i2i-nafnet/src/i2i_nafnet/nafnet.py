@@ -6,9 +6,9 @@ skip connection a size, the block of section 4.
 Made for restoration, here made to translate:
 
 - The paper adds the network's output to its input and leaves the sum unbounded. Images of i2i lie in [-1, 1]. Clamping
-  would stop the gradient at black and white, and ``tanh(x + network(x))`` would make a network that should change little
-  first learn to undo the tanh. So the sum is taken before a tanh that the input was led back through:
-  ``tanh(atanh(0.98 x) + network(x))``. Without the residual, for domains that share no pixels, ``tanh(network(x))``.
+  would stop the gradient at black and white, and ``tanh(x + network(x))`` would make the network learn to undo the tanh
+  before it could leave pixels as they are. So the output is ``tanh(atanh(0.98 x) + network(x))``; without the residual,
+  for domains that share no pixels, ``tanh(network(x))``.
 - The authors start the scales of the residual branches, beta and gamma, at zero: the branches then get no gradient in
   the first step. Here they start at 0.01, which leaves a block near the identity and lets every weight learn at once.
 - The simplified channel attention averages over the whole image. A network trained on small crops sees other averages
@@ -18,7 +18,6 @@ Made for restoration, here made to translate:
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
-
 
 _NEARLY_ONE = 0.98  # keeps atanh finite at black and white
 

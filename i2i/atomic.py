@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(
+    path: str | os.PathLike[str], write: Callable[[BinaryIO], object], *, durable: bool = True
+) -> None:
+    """Replaces a file in one step: readers see the old content or the new, never a part, and a failure leaves nothing.
+
+    Args:
+        path: The file; its folder exists.
+        write: Receives the open file.
+        durable: Whether the content survives a power cut the moment this returns, which takes a while.
+
+    Raises:
+        OSError: The folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable and os.name == "posix":  # the renaming itself is durable once the folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview, *, durable: bool = False) -> None:
+    """Replaces a file's content in one step; see :func:`write_atomically`."""
+    write_atomically(path, lambda file: file.write(data), durable=durable)

@@ -1,0 +1,102 @@
+"""check_pipeline passes a sound class and names the clause that a broken one breaks."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms
+from i2i.testing import check_pipeline
+
+
+class Regression(Pipeline):
+    """A sound pipeline: one network, one loss."""
+
+    networks: ClassVar[Mapping[str, NetworkRole]] = {
+        "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",))})
+    }
+    losses: ClassVar[Mapping[str, LossRole]] = {"reconstruction": LossRole("pairwise")}
+    phases = (Phase("G", ("G",), "generator"),)
+    directions: ClassVar[Any] = {"a2b": "G"}
+
+    def __init__(self, networks: Any, losses: Any, gain: float = 1.0) -> None:
+        super().__init__(networks, losses, "running", "off")
+        self.gain = gain
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, batch, rng):
+        return {"fake": self.G(batch["a"])}
+
+    def loss(self, phase, batch, shared, rng):
+        return Terms({"G": self.gain * self.objectives["reconstruction"](shared["fake"], batch["b"])})
+
+    def commit(self, phase, batch, shared, rng):
+        self.count += 1
+
+    def previews(self, batch):
+        return {"input": batch["a"], "output": self.G(batch["a"])}
+
+
+class Impure(Regression):
+    def loss(self, phase, batch, shared, rng):
+        self.count += 1
+        return super().loss(phase, batch, shared, rng)
+
+
+class Restless(Regression):
+    def loss(self, phase, batch, shared, rng):
+        terms = super().loss(phase, batch, shared, rng)
+        return Terms({"G": terms.losses["G"] * np.random.default_rng().uniform(1, 2)})
+
+
+class ForgetsToDetachTwice(Regression):
+    phases = (Phase("G", ("G",), "generator"), Phase("again", ("G",), "generator"))
+
+
+class TrainsNobody(Regression):
+    phases = (Phase("G", ("H",), "generator"),)
+
+
+class StrangeOptimizer(Regression):
+    phases = (Phase("G", ("G",), "encoder"),)
+
+
+class NeedsLosses(Regression):
+    def __init__(self, networks: Any, losses: Any) -> None:
+        super().__init__(networks, losses)
+        self.main = losses["reconstruction"]
+
+
+class NoGradient(Regression):
+    def loss(self, phase, batch, shared, rng):
+        return Terms({"G": (self.G(batch["a"]) * 0).sum()})
+
+
+class NoPipeline(nn.Module):
+    pass
+
+
+def test_a_sound_pipeline_passes():
+    check_pipeline(Regression)
+    check_pipeline(Regression, gain=2.0)
+
+
+@pytest.mark.parametrize(
+    ("component", "clause"),
+    [
+        (Impure, "loss of phase 'G' with all losses changes state"),
+        (Restless, "loss of phase 'G' with all losses differs under the same random numbers"),
+        (ForgetsToDetachTwice, "loss of phase 'again' with all losses cannot be descended: RuntimeError: Trying"),
+        (TrainsNobody, "phase 'G' trains 'H', which no role makes"),
+        (StrangeOptimizer, "phase 'G' has the optimizer of 'encoder', which is no role"),
+        (NeedsLosses, "cannot be built with no arguments: KeyError"),
+        (NoGradient, "loss of phase 'G' with all losses gives no gradient to G"),
+        (NoPipeline, "is no subclass of i2i.Pipeline"),
+    ],
+)
+def test_a_broken_pipeline_is_told_what_is_broken(component, clause):
+    with pytest.raises(AssertionError, match=rf"^{component.__name__}: .*{clause}"):
+        check_pipeline(component)
