@@ -61,13 +61,12 @@ def check_arguments(component: Callable[..., Any], node: Node, supplied: Collect
     if not node.is_mapping:
         return [node.problem(f"expected a mapping, got {_shown(node.plain())}")]
     parameters = parameters_of(component)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(component).parameters.values())
     given = {key: child for key, child in node.items() if key != "type"}
     problems = []
     for key, child in given.items():
         if key in parameters:
             problems += check_value(parameters[key].annotation, child)
-        elif not open_ended:
+        else:
             hints = [f"known here: {', '.join(parameters) or 'nothing'}"]
             problems.append(child.problem(f"unknown key{did_you_mean(key, parameters)}", hints=hints))
     for name, parameter in parameters.items():

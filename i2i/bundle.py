@@ -5,7 +5,9 @@ the networks and how to use them. Reading a bundle runs no code from it.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,8 @@ class BundleInfo:
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
         value_range: Of the tensors that the networks take and give.
-        norm_policy: See :func:`i2i.inference.policy.translating`.
-        dropout_policy: See :func:`i2i.inference.policy.translating`.
+        norm_policy: See :func:`i2i.pipelines.policy.translating`.
+        dropout_policy: See :func:`i2i.pipelines.policy.translating`.
         size: Height and width of the training crops, where known.
         seed: Decides the noise of generators with dropout.
         config: The resolved configuration.
@@ -165,13 +167,18 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     info = read_info(path)
     for plugin in plugins or []:
         load_plugin_file(plugin)
-    networks = {letter: _build(path, letter, spec, plugins or []) for letter, spec in info.networks.items()}
+    constructors = {letter: _component(path, letter, spec, plugins or []) for letter, spec in info.networks.items()}
+    networks = {letter: _on_meta(construct) for letter, construct in constructors.items()}
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     for letter, network in networks.items():
         own = {k.removeprefix(f"{letter}."): v for k, v in tensors.items() if k.startswith(f"{letter}.")}
         try:
             network.load_state_dict(own, assign=True)
+            if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+                # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
+                networks[letter] = network = constructors[letter]()
+                network.load_state_dict(own)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise CheckpointError(f"{path}: the weights of {letter} do not fit its network: {first}") from error
@@ -180,7 +187,8 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     return info, pipeline_class(networks=networks, losses={}, **arguments)
 
 
-def _build(path: Path, letter: str, spec: dict[str, Any], plugins: list[str]) -> nn.Module:
+def _component(path: Path, letter: str, spec: dict[str, Any], plugins: list[str]) -> Callable[[], nn.Module]:
+    """Finds a network's code, once it is sure that it is the code the bundle was made with; returns its constructor."""
     registry, owner = REGISTRIES[spec["kind"]], spec["owner"]
     needed = f"{path}: the {spec['kind']} {spec['type']!r} of {letter}"
     if "file" in owner:
@@ -200,11 +208,16 @@ def _build(path: Path, letter: str, spec: dict[str, Any], plugins: list[str]) ->
             [f"pip install {owner.get('distribution')}"],
         ) from error
     arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+    return partial(component, **arguments)
+
+
+def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
+    """Builds a network without memory: its weights are in the bundle, and their initialisation is spared."""
     try:
-        with torch.device("meta"):  # the weights are in the bundle: spare the initialisation
-            return component(**arguments)
+        with torch.device("meta"):
+            return construct()
     except Exception:  # a plugin may compute with numbers that the meta device does not have
-        return component(**arguments)
+        return construct()
 
 
 def _own_version() -> str:

@@ -94,9 +94,7 @@ class Node:
         node = self
         for key in path:
             children = node.value
-            keys = children if isinstance(children, dict) else ()
-            keys = range(len(children)) if isinstance(children, list) else keys
-            if key not in keys:
+            if not (isinstance(children, dict) and key in children or _has_item(children, key)):
                 break
             node = children[key]
         return node
@@ -109,6 +107,10 @@ class Node:
     def problem(self, message: str, *path: Key, hints: Iterable[str] = ()) -> Problem:
         """Makes a problem at a path below this node, which need not exist."""
         return Problem(self.find(path).place, (*self.path, *path), message, tuple(hints))
+
+
+def _has_item(children: Any, key: Key) -> bool:
+    return isinstance(children, list) and isinstance(key, int) and key < len(children)
 
 
 def merge(base: Node, over: Node) -> Node:

@@ -114,7 +114,7 @@ class Experiment:
         self.network_plans = self._check_networks(problems)
         self.meta_networks = self._check_shapes(problems)
         problems.stop_if_any()
-        self._pipeline(self.meta_networks)  # the pipeline's own arguments may be out of range
+        self._check_step()
 
     settings: TrainerSettings
     data_settings: DataSettings
@@ -335,15 +335,32 @@ class Experiment:
             node = self.root.find([plan.role])
 
             def construct(plan: NetworkPlan = plan, node: Node = node) -> nn.Module:
-                supplied = {k: v for k, v in plan.arguments.items() if node.get(k) is None}
-                with torch.device("meta"):
-                    return build(REGISTRIES[plan.kind].get(plan.type), node, supplied)
+                return _build_on_meta(REGISTRIES[plan.kind].get(plan.type), plan, node)
 
             network = problems.attempt(construct)
             if network is not None:
                 networks[letter] = network
                 problems.attempt(lambda n=network, k=letter, p=plan, at=node: self._check_shape(n, k, p, at))  # type: ignore[misc]
         return networks
+
+    def _check_step(self) -> None:
+        """Takes the losses of every phase without memory: the parts must fit each other, too."""
+        pipeline = self._pipeline(self.meta_networks)
+        if self.image_size is None:
+            return
+        sizes = {domain: [2, count, *self.image_size] for domain, count in self.channels.items()}
+        batch = {domain: torch.empty(size, device="meta") for domain, size in sizes.items()}
+        try:
+            shared = pipeline(batch, torch.Generator())
+            for phase in pipeline.phases:
+                pipeline.loss(phase.name, batch, shared, torch.Generator())
+        except Exception as error:  # plugins may raise anything
+            reason = " ".join(str(error).split())
+            if "meta" in reason:  # it needs numbers, and training will have them
+                return
+            shown = ", ".join(f"{domain} {'x'.join(map(str, size))}" for domain, size in sizes.items())
+            message = f"a training step on {shown} fails: {reason}"
+            raise ConfigError([self.pipeline_node.problem(message)]) from error
 
     def _check_shape(self, network: nn.Module, letter: str, plan: NetworkPlan, node: Node) -> None:
         size = self.image_size
@@ -366,6 +383,23 @@ class Experiment:
                 raise ConfigError([node.problem(message)])
         outputs = [y] if isinstance(y, torch.Tensor) else list(y)
         self.shapes[letter] = (list(x.shape), [list(output.shape) for output in outputs])
+
+
+def _build_on_meta(component: Callable[..., Any], plan: NetworkPlan, node: Node) -> nn.Module:
+    """Builds a network without memory; one that needs numbers while it is built is built on the CPU first."""
+    supplied = {k: v for k, v in plan.arguments.items() if node.get(k) is None}
+    try:
+        with torch.device("meta"):
+            return build(component, node, supplied)
+    except ConfigError:
+        raise
+    except Exception:  # a plugin's constructor may raise anything
+        try:
+            return build(component, node, supplied).to("meta")
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError([node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
 
 
 def _load_plugins(root: Node) -> None:

@@ -36,9 +36,7 @@ TINY: dict[tuple[str, str], dict[str, Any]] = {
 }
 FOREIGN = ("optimizer",)  # kinds whose code is not ours to document
 NAMES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
-EXCUSED = {
-    ("pipeline", "cyclegan"): "previews put an image of b through the network for a, which channels may forbid",
-}
+EXCUSED: dict[tuple[str, str], str] = {}
 
 
 def of_kind(kind: str) -> list[Any]:

@@ -28,7 +28,7 @@ RULES: dict[str, set[str]] = {
     "data": {"errors", "registry", "decoding", "images"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
-    "training": {"errors", "signals", "atomic", "images", "pipelines.base"},
+    "training": {"errors", "signals", "atomic", "images", "pipelines.base", "pipelines.policy"},
     # The experiment layer: from a document to a run and its bundle.
     "experiment": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
     "plan": {"errors", "experiment"},
@@ -43,6 +43,7 @@ RULES: dict[str, set[str]] = {
         "data.files",
         "bundle",
         "pipelines.base",
+        "pipelines.policy",
         "training",
     },
     "testing": {"errors", "registry", "config", "build", "pipelines.base", "training.stream"},

@@ -53,4 +53,6 @@ def _describe(kind: str, name: str) -> str:
         if argument in ("in_channels", "out_channels"):
             default = "from the data"
         lines.append(f"  {argument}: {describe(parameter.annotation)}; {default}")
-    return "\n".join([*lines, "", inspect.getdoc(component) or "(no documentation)"])
+    own_constructor = component.__init__ if "__init__" in vars(component) else None
+    documentation = [inspect.getdoc(component), own_constructor and inspect.getdoc(own_constructor)]
+    return "\n\n".join(["\n".join(lines), *(text for text in documentation if text)])

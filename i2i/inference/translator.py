@@ -13,8 +13,8 @@ from i2i.bundle import BundleInfo, find_bundle, load_bundle
 from i2i.decoding import Refused, fit_channels
 from i2i.errors import DataError, I2IError
 from i2i.images import load_image, to_tensor, to_uint8
-from i2i.inference.policy import depends_on_batch, translating
 from i2i.pipelines.base import Direction, Pipeline
+from i2i.pipelines.policy import depends_on_batch, translating
 from i2i.training.precision import Precision, pick_device
 
 

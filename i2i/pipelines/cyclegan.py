@@ -120,5 +120,6 @@ class CycleGAN(Pipeline):
             columns[f"real {name}"] = real
             columns["fake b" if name == "a" else "fake a"] = fake
             columns[f"reconstructed {name}"] = fitted(back, fake)
-            columns[f"identity {name}"] = fitted(back, real)
+            if columns["real a"].shape[1] == batch["b"].shape[1]:  # else the network does not take its own domain
+                columns[f"identity {name}"] = fitted(back, real)
         return columns

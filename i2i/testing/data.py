@@ -2,7 +2,8 @@
 
 import pickle
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from i2i.testing.clauses import Subject
+from i2i.testing.clauses import Subject, seeded
 from i2i.training.stream import SeededDataset
 
 
@@ -55,13 +56,24 @@ def check_dataset(component: Callable[..., Any], **arguments: Any) -> None:
 
 def _item(subject: Subject, dataset: Any, draw: tuple[int, int], disturbance: int) -> Mapping[str, Any]:
     """Reads an item as the trainer does, whatever happened to the global random states before."""
-    random.seed(disturbance)
-    np.random.seed(disturbance)
-    torch.manual_seed(disturbance)
-    with subject.doing(f"item {draw[1]} cannot be read"):
+    with _disturbed(disturbance), subject.doing(f"item {draw[1]} cannot be read"):
         item: Any = SeededDataset(dataset, seed=0)[draw]
     subject.require(isinstance(item, Mapping), f"an item is {type(item).__name__}, expected a dict")
     return item
+
+
+@contextmanager
+def _disturbed(seed: int) -> Iterator[None]:
+    """Changes the global random states, and puts them back."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        with seeded(seed):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _check_item(subject: Subject, item: Mapping[str, Any], channels: Mapping[str, int]) -> None:

@@ -96,7 +96,12 @@ class Cosine(Schedule):
 
 
 class Step(Schedule):
-    """Multiplies the rate by ``gamma`` every ``every`` units."""
+    """Multiplies the rate by ``gamma`` every so many units.
+
+    Args:
+        every: Units between two drops.
+        gamma: The factor of each.
+    """
 
     def __init__(self, every: int = 50, gamma: float = 0.1, unit: Unit = "epochs") -> None:
         super().__init__(unit)
@@ -109,7 +114,12 @@ class Step(Schedule):
 
 
 class MultiStep(Schedule):
-    """Multiplies the rate by ``gamma`` at each milestone."""
+    """Multiplies the rate by ``gamma`` at each milestone.
+
+    Args:
+        milestones: Units at which the rate drops.
+        gamma: The factor of each drop.
+    """
 
     def __init__(self, milestones: list[int], gamma: float = 0.1, unit: Unit = "epochs") -> None:
         super().__init__(unit)
@@ -121,7 +131,11 @@ class MultiStep(Schedule):
 
 
 class Exponential(Schedule):
-    """Multiplies the rate by ``gamma`` every unit."""
+    """Multiplies the rate by ``gamma`` every unit.
+
+    Args:
+        gamma: The factor.
+    """
 
     def __init__(self, gamma: float, unit: Unit = "epochs") -> None:
         super().__init__(unit)

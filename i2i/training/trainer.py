@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import I2IError
-from i2i.inference.policy import translating
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
+from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
@@ -74,7 +74,11 @@ class Trainer:
 
     def _optimized(self, name: str) -> list[nn.Parameter]:
         letters = dict.fromkeys(letter for p in self.pipeline.phases if p.optimizer == name for letter in p.trains)
-        return [parameter for letter in letters for parameter in self.pipeline.members[letter].parameters()]
+        return self._trainable(tuple(letters))
+
+    def _trainable(self, letters: tuple[str, ...]) -> list[nn.Parameter]:
+        """Returns the parameters of networks, without those that a network keeps fixed, such as a backbone's."""
+        return [p for letter in letters for p in self.pipeline.members[letter].parameters() if p.requires_grad]
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -149,7 +153,7 @@ class Trainer:
             The phase's losses and statistics.
         """
         optimizer = self.optimizers[phase.optimizer]
-        parameters = [p for letter in phase.trains for p in self.pipeline.members[letter].parameters()]
+        parameters = self._trainable(phase.trains)
         optimizer.zero_grad(set_to_none=True)
         averages = Averages()
         for index, part in enumerate(parts):
