@@ -174,3 +174,25 @@ def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]
         named = str(error).partition(" ")[0].rstrip(":,")
         path = (named,) if named in arguments else ()
         raise ConfigError([node.problem(str(error), *path)]) from error
+
+
+def make(registry: Registry, node: Node, supplied: Mapping[str, Any] | None = None) -> Any:
+    """Finds a node's component, checks the node against its signature, and builds it.
+
+    Args:
+        registry: Of the component's kind.
+        node: ``{type: name, **arguments}``.
+        supplied: As for :func:`build`.
+
+    Raises:
+        ConfigError: Holds every problem found.
+    """
+    return check_and_build(find_component(registry, node), node, supplied)
+
+
+def check_and_build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any] | None = None) -> Any:
+    """As :func:`make`, for a component at hand."""
+    problems = check_arguments(component, node, supplied or ())
+    if problems:
+        raise ConfigError(problems)
+    return build(component, node, supplied)

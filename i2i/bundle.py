@@ -96,7 +96,7 @@ def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: in
         channels=dict(experiment.dataset.channels),
         norm_policy=pipeline.norm_policy,
         dropout_policy=pipeline.dropout_policy,
-        size=experiment.image_size,
+        size=list(experiment.data.size) if experiment.data.size else None,
         seed=experiment.settings.seed,
         config=config,
         versions={"i2i": _own_version(), "torch": torch.__version__},

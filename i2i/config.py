@@ -91,13 +91,17 @@ class Node:
 
     def find(self, path: Sequence[Key]) -> "Node":
         """Returns the node at a path below this one, or its nearest ancestor that exists."""
+        return self._walk(path)[0]
+
+    def _walk(self, path: Sequence[Key]) -> tuple["Node", int]:
+        """As :meth:`find`; also tells how many keys of the path led there."""
         node = self
-        for key in path:
+        for depth, key in enumerate(path):
             children = node.value
             if not (isinstance(children, dict) and key in children or _has_item(children, key)):
-                break
+                return node, depth
             node = children[key]
-        return node
+        return node, len(path)
 
     def without(self, keys: Iterable[str]) -> "Node":
         """Returns a mapping that lacks some keys."""
@@ -106,7 +110,8 @@ class Node:
 
     def problem(self, message: str, *path: Key, hints: Iterable[str] = ()) -> Problem:
         """Makes a problem at a path below this node, which need not exist."""
-        return Problem(self.find(path).place, (*self.path, *path), message, tuple(hints))
+        node, depth = self._walk(path)  # which may come from elsewhere in the document and know its own path
+        return Problem(node.place, (*node.path, *path[depth:]), message, tuple(hints))
 
 
 def _has_item(children: Any, key: Key) -> bool:

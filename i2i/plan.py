@@ -1,6 +1,7 @@
 """What a run will be, told before anything is loaded or allocated."""
 
-from i2i.experiment import Experiment, NetworkPlan
+from i2i.experiment import Experiment
+from i2i.trial import NetworkPlan
 
 
 def describe_plan(experiment: Experiment) -> str:
@@ -17,7 +18,7 @@ def _network_row(experiment: Experiment, letter: str, plan: NetworkPlan) -> list
     count = sum(parameter.numel() for parameter in network.parameters())
     field = getattr(network, "receptive_field", None)
     shapes = experiment.shapes.get(letter)
-    given, made = (_shape([shapes[0]]), _shape(shapes[1])) if shapes else ("?", "?")
+    given, made = (_shape([shapes.input]), _shape(shapes.outputs)) if shapes else ("?", "?")
     return [letter, plan.type, given, made, f"{count:,}", f"{field} px" if field else "-"]
 
 

@@ -63,12 +63,12 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
         _prepare(folder, experiment)
         trainer = Trainer(
             pipeline=experiment.build_pipeline(),
-            dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data_settings.direction == "b2a"),
+            dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data.settings.direction == "b2a"),
             optimizers={role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles},
             timeline=timeline,
             settings=settings,
             steps=steps,
-            workers=experiment.data_settings.worker_count(device.type),
+            workers=experiment.data.settings.worker_count(device.type),
             device=device,
             folder=folder,
             config=experiment.resolved(),

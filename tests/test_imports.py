@@ -30,8 +30,10 @@ RULES: dict[str, set[str]] = {
     "pipelines": {"errors", "registry", "losses"},
     "training": {"errors", "signals", "atomic", "images", "pipelines.base", "pipelines.policy"},
     # The experiment layer: from a document to a run and its bundle.
-    "experiment": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
-    "plan": {"errors", "experiment"},
+    "checks": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
+    "trial": {"errors", "registry", "config", "plugins", "build", "checks", "pipelines.base"},
+    "experiment": {"errors", "registry", "config", "build", "checks", "trial", "pipelines.base"},
+    "plan": {"errors", "experiment", "trial"},
     "bundle": {"errors", "atomic", "registry", "plugins", "build", "experiment", "pipelines.base", "training"},
     "run": {"errors", "signals", "atomic", "config", "experiment", "bundle", "training"},
     "inference": {

@@ -1,0 +1,230 @@
+"""What a document must hold before anything is built of it: keys, losses, data, optimizers, schedule."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from i2i.build import build, check_and_build, find_component, make
+from i2i.config import Node, merge, parse
+from i2i.errors import ConfigError, Problem, RegistryError
+from i2i.pipelines.base import LossRole
+from i2i.plugins import load_plugin_file
+from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
+from i2i.training.schedules import Constant, Schedule
+from i2i.training.settings import DataSettings, TrainerSettings
+
+FORMAT = 1
+FRAMEWORK_KEYS = ("format", "name", "plugins", "pipeline", "losses", "data", "optimizer", "schedule", "trainer")
+DATA_KEYS = ("workers", "direction")
+DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
+
+Result = TypeVar("Result")
+
+
+class Problems(list[Problem]):
+    """Collects the problems of independent parts, so that all are shown at once."""
+
+    def attempt(self, part: Callable[..., Result], *arguments: Any) -> Result | None:
+        """Returns the part's result, or collects its problems and returns ``None``."""
+        try:
+            return part(*arguments)
+        except ConfigError as error:
+            self.extend(problem for problem in error.problems if problem not in self)
+            return None
+
+    def stop_if_any(self) -> None:
+        if self:
+            raise ConfigError(self)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The YAML's ``data``.
+
+    Attributes:
+        node: The data set's own part of it.
+        settings: The framework's part.
+        dataset: The data set, which has not looked at its files yet.
+    """
+
+    node: Node
+    settings: DataSettings
+    dataset: Any
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of each domain, after ``direction``."""
+        channels = dict(self.dataset.channels)
+        if self.settings.direction == "b2a" and {"a", "b"} <= channels.keys():
+            channels["a"], channels["b"] = channels["b"], channels["a"]
+        return channels
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the training images, where the data set says that they are all alike."""
+        size = getattr(self.dataset, "size", None)
+        return None if size is None else (size[0], size[1])
+
+    def count(self, domains: tuple[str, ...]) -> int:
+        """Returns the channels of some domains together.
+
+        Raises:
+            ConfigError: The data set does not have one of them.
+        """
+        channels = self.channels
+        if any(domain not in channels for domain in domains):
+            message = f"gives {', '.join(channels)}, but this pipeline needs {' and '.join(domains)}"
+            raise ConfigError([self.node.problem(message, "type")])
+        return sum(channels[domain] for domain in domains)
+
+
+def load_plugins(root: Node) -> None:
+    """Runs the local plugin files that a document names."""
+    plugins = root.get("plugins")
+    if plugins is None:
+        return
+    if not isinstance(plugins.value, list) or not all(isinstance(item.value, str) for item in plugins.value):
+        raise ConfigError([plugins.problem("expected a list of Python files, relative to this YAML")])
+    for item in plugins.value:
+        try:
+            load_plugin_file(item.value)
+        except RegistryError as error:
+            raise ConfigError([item.problem(error.message, hints=error.hints)]) from error
+
+
+def check_head(root: Node) -> None:
+    """Checks ``format`` and ``name``."""
+    found, name = root.get("format"), root.get("name")
+    problems = []
+    if found is not None and found.value != FORMAT:
+        problems.append(found.problem(f"expected {FORMAT}, the format of this version, got {found.plain()!r}"))
+    if name is not None and (not isinstance(name.value, str) or not name.value or Path(name.value).name != name.value):
+        problems.append(name.problem(f"expected a name that can be a folder's, got {name.plain()!r}"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_keys(root: Node, roles: Collection[str]) -> None:
+    """Checks the keys of the document; ``roles`` are the pipeline's networks."""
+    known = [*FRAMEWORK_KEYS, *roles]
+    hints = [f"known with this pipeline: {', '.join(known)}"]
+    problems = [
+        child.problem(f"unknown key{did_you_mean(key, known)}", hints=hints)
+        for key, child in root.items()
+        if key not in known
+    ]
+    problems += [root.problem(f"needs {key!r}") for key in ("data", "trainer", "losses") if root.get(key) is None]
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_losses(root: Node, declared: Mapping[str, LossRole]) -> dict[str, list[Node]]:
+    """Checks ``losses`` and returns the nodes of each role."""
+    losses = root.get("losses")
+    if losses is None:
+        return {}
+    if not losses.is_mapping:
+        raise ConfigError([losses.problem("expected a mapping of roles such as 'adversarial: {type: lsgan}'")])
+    checked: dict[str, list[Node]] = {}
+    problems = Problems()
+    for role, child in losses.items():
+        if role not in declared:
+            hints = [f"roles of this pipeline: {', '.join(declared)}"]
+            problems.append(child.problem(f"unknown role{did_you_mean(role, declared)}", hints=hints))
+            continue
+        checked[role] = child.value if isinstance(child.value, list) else [child]
+        for node in checked[role]:
+            problems.attempt(_check_loss, node, declared[role])
+        if not checked[role]:
+            problems.append(child.problem("the role has no loss"))
+    for role, spec in declared.items():
+        if spec.required and losses.get(role) is None:
+            example = "lsgan" if spec.family == "adversarial" else "l1"
+            hint = f"losses: {{{role}: {{type: {example}}}}}"
+            problems.append(losses.problem(f"the role {role!r} has no loss", hints=[hint]))
+    problems.stop_if_any()
+    return checked
+
+
+def _check_loss(node: Node, role: LossRole) -> None:
+    component = find_component(LOSSES, node)
+    family = "adversarial" if hasattr(component, "discriminator") else "pairwise"
+    if family != role.family:
+        wanted = "an adversarial loss" if role.family == "adversarial" else "a loss that compares two images"
+        raise ConfigError([node.problem(f"{node.plain()['type']!r} is not {wanted}, which this role needs", "type")])
+    problems = Problems()
+    problems.attempt(check_and_build, component, node.without(["weight"]))
+    weight = node.get("weight")
+    if weight is not None and (not isinstance(weight.value, int | float) or isinstance(weight.value, bool)):
+        problems.append(node.problem(f"expected a number, got {weight.plain()!r}", "weight"))
+    elif weight is not None and not 0 <= weight.value < float("inf"):
+        problems.append(node.problem(f"weight must be at least 0 and finite, got {weight.value}", "weight"))
+    problems.stop_if_any()
+
+
+def weight_of(loss: Node) -> float:
+    """Returns the weight that a loss has in its role."""
+    weight = loss.get("weight")
+    return float(weight.value) if weight is not None else 1.0
+
+
+def trainer_settings(root: Node) -> TrainerSettings:
+    """Checks and returns ``trainer``."""
+    node = root.get("trainer")
+    if node is None:
+        raise ConfigError([root.problem("needs 'trainer'")])
+    settings: TrainerSettings = check_and_build(TrainerSettings, node)
+    return settings
+
+
+def make_data(root: Node) -> Data:
+    """Checks ``data`` and builds the data set, which looks at no file yet."""
+    node = root.get("data")
+    if node is None:
+        raise ConfigError([root.problem("needs 'data'")])
+    if not node.is_mapping:
+        raise ConfigError([node.problem("expected a data set such as {type: unpaired, root: FOLDER}")])
+    framework = Node({key: child for key, child in node.items() if key in DATA_KEYS}, node.place, node.path)
+    own = node.without(DATA_KEYS)
+    problems = Problems()
+    settings = problems.attempt(check_and_build, DataSettings, framework)
+    dataset = problems.attempt(make, DATASETS, own)
+    problems.stop_if_any()
+    assert settings is not None  # it had no problem
+    return Data(own, settings, dataset)
+
+
+def make_schedule(root: Node) -> Schedule:
+    """Checks and builds ``schedule``; constant where there is none."""
+    node = root.get("schedule")
+    schedule: Schedule = Constant() if node is None else make(SCHEDULES, node)
+    return schedule
+
+
+def optimizer_nodes(root: Node, roles: Collection[str]) -> dict[str, Node]:
+    """Returns the optimizer of each network role: the common keys with the role's own laid over them."""
+    node = root.get("optimizer") or DEFAULT_OPTIMIZER
+    if not node.is_mapping:
+        raise ConfigError([node.problem("expected an optimizer such as {type: adam, lr: 2.0e-4}")])
+    problems, nodes = Problems(), {}
+    for role in roles:
+        own = node.get(role) or Node({}, node.place, node.path)
+        if not own.is_mapping:
+            problems.append(own.problem("expected a mapping such as {lr: 1.0e-4}"))
+            continue
+        nodes[role] = merge(node.without(roles), own)
+        problems.attempt(make, OPTIMIZERS, nodes[role], {"params": [nn.Parameter(torch.zeros(1))]})
+    problems.stop_if_any()
+    return nodes
+
+
+def make_optimizer(node: Node, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Builds an optimizer; each group remembers its ``initial_lr`` for the schedule."""
+    optimizer: torch.optim.Optimizer = build(find_component(OPTIMIZERS, node), node, {"params": parameters})
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
