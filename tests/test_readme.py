@@ -87,7 +87,7 @@ def test_the_demo_ends_with_pictures(tmp_path, capsys):
     assert len(list((tmp_path / "run/translated/a2b").glob("*.png"))) == 64
     assert len(list((tmp_path / "run/translated/b2a").glob("*.png"))) == 64
     assert str(tmp_path / "run/before_after.png") in output
-    assert "held-out animals" in output
+    assert "held-out plain animals" in output
 
 
 def test_the_python_line_works(tmp_path):

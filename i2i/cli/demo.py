@@ -5,6 +5,7 @@ python tools/demo.py --seed 1 trainer.steps=200
 """
 
 import argparse
+import json
 from pathlib import Path
 
 HELP = "train and translate on the embedded data set"
@@ -48,6 +49,7 @@ def _configs() -> Path:
 
 
 def _translate(size: int, folder: Path) -> int:
+    from i2i.atomic import write_bytes
     from i2i.cli import main
     from i2i.data.synthetic import write_split
 
@@ -59,7 +61,13 @@ def _translate(size: int, folder: Path) -> int:
             return code
     sheet = folder / "before_after.png"
     _write_sheet(sheet, folder, plain, striped)
-    print(f"\n{_judge(size, folder)}")
+    judgement = _judge(size, folder)
+    write_bytes(folder / "judgement.json", json.dumps(judgement, indent=1).encode())
+    print(
+        f"\nof {HELD_OUT} held-out plain animals {judgement['striped']:.0%} got stripes of at least 80 % of real ones' "
+        f"contrast; the ground changed by {judgement['ground_change']:.3f} of the value range.\n"
+        f"of the striped ones' contrast {judgement['contrast_left']:.0%} is left when they are made plain."
+    )
     print(f"look at {sheet}\n  training:   {folder / 'samples'}, or  tensorboard --logdir {folder}")
     print(f"  translated: {folder / 'translated'}, from images in {folder / 'held_out'} that training never saw")
     return 0
@@ -80,8 +88,8 @@ def _write_sheet(path: Path, folder: Path, plain: Path, striped: Path) -> None:
     save_image(path, grid)
 
 
-def _judge(size: int, folder: Path) -> str:
-    """Compares the translations with the truth, which the synthetic data set knows."""
+def _judge(size: int, folder: Path) -> dict[str, float]:
+    """Compares the translations with the truth, which the synthetic data set knows; all values are shares of 1."""
     import numpy as np
 
     from i2i.data.synthetic import Synthetic
@@ -90,20 +98,20 @@ def _judge(size: int, folder: Path) -> str:
 
     dataset = Synthetic(size=size, length=HELD_OUT, split="test")
     scenes = [dataset.draw(index) for index in range(HELD_OUT)]
-    made = {
-        direction: [load_image(folder / "translated" / direction / f"{index:06}.png")[0] for index in range(HELD_OUT)]
-        for direction in ("a2b", "b2a")
-    }
     plain, striped = [a for (a, _), _ in scenes], [b for _, (b, _) in scenes]
-    goal = float(np.median([stripe_energy(scene.image, scene.mask) for scene in striped]))
-
-    def energies(direction: str, originals: list) -> "np.ndarray":
-        return np.array([stripe_energy(y, x.mask) for y, x in zip(made[direction], originals, strict=True)]) / goal
-
-    striking = np.mean(energies("a2b", plain) >= 0.8)
-    left = np.median(energies("b2a", striped))
-    ground = np.mean([ground_change(x.image, y, x.mask) for x, y in zip(plain, made["a2b"], strict=True)])
-    return (
-        f"on {HELD_OUT} held-out animals: {striking:.0%} got stripes of at least 80 % of real ones' contrast, the "
-        f"ground changed by {ground:.3f} of the value range; backwards, {left:.0%} of the stripes' contrast is left"
+    names = [f"{index:06}.png" for index in range(HELD_OUT)]
+    made_striped, made_plain = (
+        [load_image(folder / "translated" / direction / name)[0] for name in names] for direction in ("a2b", "b2a")
     )
+    real = float(np.median([stripe_energy(scene.image, scene.mask) for scene in striped]))
+    gained = [stripe_energy(image, scene.mask) / real for image, scene in zip(made_striped, plain, strict=True)]
+    left = [stripe_energy(image, scene.mask) / real for image, scene in zip(made_plain, striped, strict=True)]
+    there = [ground_change(scene.image, image, scene.mask) for scene, image in zip(plain, made_striped, strict=True)]
+    back = [ground_change(scene.image, image, scene.mask) for scene, image in zip(striped, made_plain, strict=True)]
+    return {
+        "striped": float(np.mean(np.array(gained) >= 0.8)),
+        "contrast": float(np.median(gained)),
+        "contrast_left": float(np.median(left)),
+        "ground_change": float(np.mean(there)),
+        "ground_change_back": float(np.mean(back)),
+    }

@@ -77,7 +77,7 @@ class FolderTranslation:
         self.tally = Tally()
         self._writing: deque[tuple[Loaded, int, Future[None]]] = deque()
         self._written_bytes = 0
-        self._failures = 0
+        self._failures = {"translating": 0, "writing": 0}  # in a row
 
     def run(self, jobs: Iterable[Job]) -> Tally:
         """Translates the images; returns what has become of them."""
@@ -152,15 +152,16 @@ class FolderTranslation:
             results = self.translator.batch([image.array for image in batch], self.options.direction)
         except Exception as error:  # a plugin's network may raise anything, and memory may run out
             if len(batch) == 1:
-                self._fail(batch[0], _describe(error, batch[0].array))
+                self._fail("translating", batch[0], _describe(error, batch[0].array))
                 return
             for image in batch:
                 self._translate([image], pool)
             return
         for image, result in zip(batch, results, strict=True):
             if result.shape[:2] != image.array.shape[:2]:
-                self._fail(image, f"the model makes {_size(result)} pixels of its {_size(image.array)}")
+                self._fail("translating", image, f"the model makes {_size(result)} pixels of its {_size(image.array)}")
                 continue
+            self._failures["translating"] = 0
             while self._writing and (
                 len(self._writing) >= WAITING_IMAGES or self._written_bytes + result.nbytes > WAITING_BYTES
             ):
@@ -178,20 +179,20 @@ class FolderTranslation:
         except Refused as error:
             self.refusals.add(image.job.input, str(error))
         except OSError as error:
-            self._fail(image, f"its translation cannot be written: {describe_os_error(error)}")
+            self._fail("writing", image, f"its translation cannot be written: {describe_os_error(error)}")
         else:
-            self._failures = 0
+            self._failures["writing"] = 0
             self.tally.translated += 1
             self.tally.replaced += image.replaces
             self.tally.notes.update(image.notes)
         self.progress(self.tally)
 
-    def _fail(self, image: Loaded, reason: str) -> None:
+    def _fail(self, work: str, image: Loaded, reason: str) -> None:
         """Refuses an image for what may well befall all others too."""
         self.refusals.add(image.job.input, reason)
-        self._failures += 1
-        if self._failures >= FAILURES_IN_A_ROW:
-            self.tally.trouble = f"given up after {self._failures} failures in a row, the last one: {reason}"
+        self._failures[work] += 1
+        if self._failures[work] >= FAILURES_IN_A_ROW:
+            self.tally.trouble = f"given up after {self._failures[work]} failures in a row, the last one: {reason}"
 
 
 def _describe(error: Exception, array: np.ndarray) -> str:

@@ -113,5 +113,8 @@ def build_loader(dataset: SeededDataset, stream: BatchStream, workers: int, pin_
 
 def _quiet_worker(_: int) -> None:
     """Leaves Ctrl-C to the main process, and the cores to each other."""
+    import cv2
+
+    cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -112,7 +112,7 @@ def test_batches_and_the_order_of_files_change_nothing(config, tmp_path):
 
 
 def test_dropout_as_noise_depends_on_the_image_alone(tmp_path):
-    model = make_bundle(tmp_path / "model.safetensors", "pix2pix")
+    model = make_bundle(tmp_path / "model.safetensors", "pix2pix", "generator.num_downsamplings=6", "data.size=64")
     make_image(tmp_path / "in/a.png", (32, 32), seed=1)
     shutil.copy(tmp_path / "in/a.png", tmp_path / "in/b.png")
     assert translate(model, tmp_path / "in", tmp_path / "out") == 0
@@ -199,6 +199,13 @@ def test_what_is_done_is_skipped(model, photos, tmp_path, capsys):
     assert before == {name: (out / name).stat().st_mtime_ns for name in before}
     assert translate(model, photos, out) == 0
     assert "translated 0, skipped 3 (done before), refused 0; 0.0 images/s" in capsys.readouterr().out
+
+
+def test_an_output_that_a_power_cut_left_empty_is_done_again(model, photos, tmp_path, capsys):
+    assert translate(model, photos, tmp_path / "out") == 0
+    (tmp_path / "out/one.png").write_bytes(b"")
+    assert translate(model, photos, tmp_path / "out") == 0
+    assert "translated 1, skipped 2" in capsys.readouterr().out
 
 
 def test_another_model_other_options_or_a_changed_input_redo(model, photos, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Many images: batches, trouble of single images, order on disk."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,13 @@ def test_a_model_that_fails_on_all_is_given_up(setting):
     assert tally.translated == 0 and not tally.is_complete
     assert tally.trouble.startswith("given up after") and tally.trouble.endswith("odd number")
     assert len(refused) < 12
+
+
+def test_failures_now_and_then_are_not_given_up(setting, monkeypatch):
+    write = Files.write
+    monkeypatch.setattr(Files, "write", lambda *arguments: time.sleep(0.01) or write(*arguments))  # a slow disk
+    tally, refused = setting([(4, 4)] * 60, Inverter("cpu", fails=range(0, 60, 4)))
+    assert tally.translated == 45 and len(refused) == 15 and tally.is_complete
 
 
 def test_a_model_that_changes_the_size_is_refused(setting):

@@ -17,7 +17,10 @@ def translator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
-    return Translator.load(make_bundle(tmp_path_factory.mktemp("model") / "m.safetensors", "pix2pix"), device="cpu")
+    """With batch normalisation by the image's own statistics, and with dropout as noise."""
+    deep = ("generator.num_downsamplings=6", "data.size=64")  # a shallower one has no dropout
+    bundle = make_bundle(tmp_path_factory.mktemp("model") / "m.safetensors", "pix2pix", *deep)
+    return Translator.load(bundle, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,14 @@ def test_a_batch_gives_what_its_images_give_alone(translator, noisy, size):
         np.testing.assert_array_equal(model.batch(images[::-1]), np.stack(alone[::-1]))
 
 
+def test_on_a_cpu_images_pass_alone_since_convolutions_round_by_batch(translator, photo, monkeypatch):
+    seen = []
+    translate = translator.pipeline.translate
+    monkeypatch.setattr(translator.pipeline, "translate", lambda x, d: seen.append(len(x)) or translate(x, d))
+    translator.batch([photo] * 3)
+    assert seen == [1, 1, 1]
+
+
 def test_noise_is_the_images_own_and_leaves_the_process_alone(noisy, photo):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -90,3 +101,5 @@ def test_noise_is_the_images_own_and_leaves_the_process_alone(noisy, photo):
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(4)
     np.testing.assert_array_equal(noisy(photo), first)
+    noisy.info.seed += 1
+    assert (noisy(photo) != first).any()

@@ -17,7 +17,8 @@ def run(folder, processes):
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *launcher, str(REPOSITORY / "tools/train.py")]
     command += [str(REPOSITORY / "configs/tiny/cyclegan.yaml"), "--out", str(folder), *TINY]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     return torch.load(folder / "checkpoints/step_00000003.ckpt", weights_only=True)
 
