@@ -1,6 +1,6 @@
 """Repeats the demo over seeds, in fresh processes: how long it takes and how good its translations are.
 
-  python benchmarks/demo.py --seeds 0 1 2 --json demo.json
+python benchmarks/demo.py --seeds 0 1 2 --json demo.json
 """
 
 import argparse

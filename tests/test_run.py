@@ -63,6 +63,29 @@ def test_a_run_folder_holds_what_the_contract_names(repository, tmp_path, capsys
     assert main("train", [str(tmp_path / "run/config.yaml"), "--dry-run"]) == 0  # the resolved copy is a config again
 
 
+def test_tensorboard_shows_losses_accuracy_rates_speed_and_samples(repository, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert train(repository, tmp_path, "trainer.steps=6") == 0
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    tags = events.Tags()
+    assert {
+        "loss/G_adversarial",
+        "loss/cycle_x",
+        "loss/identity_x",
+        "loss/D_X",
+        "accuracy/D_X_accuracy_real",
+        "accuracy/D_Y_accuracy_fake",
+        "learning_rate/lr_generator",
+        "learning_rate/lr_discriminator",
+        "speed/images_per_second",
+        "speed/data_wait",
+    } <= set(tags["scalars"])
+    assert tags["images"] == ["samples"]
+    assert [event.step for event in events.Scalars("loss/D_X")] == list(range(1, 7))
+
+
 @pytest.mark.parametrize("config", ["cyclegan", "pix2pix"])
 def test_resuming_gives_the_weights_of_a_run_never_stopped(repository, tmp_path, config):
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -45,7 +45,8 @@ def initialize(network: nn.Module, method: Init = "normal", gain: float = 0.02) 
     draw = draws[method]
     for module in network.modules():
         weight = getattr(module, "weight", None)
-        if not isinstance(weight, nn.Parameter):
+        # On the meta device there is nothing to draw, and torch would import its compiler for it: 1.5 s.
+        if not isinstance(weight, nn.Parameter) or weight.is_meta:
             continue
         if weight.ndim == 1:
             nn.init.normal_(weight, 1.0, _NORM_WEIGHT_STD)
