@@ -195,4 +195,9 @@ def check_and_build(component: Callable[..., Any], node: Node, supplied: Mapping
     problems = check_arguments(component, node, supplied or ())
     if problems:
         raise ConfigError(problems)
-    return build(component, node, supplied)
+    try:
+        return build(component, node, supplied)
+    except ConfigError:
+        raise
+    except Exception as error:  # constructors of others may raise anything
+        raise ConfigError([node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error

@@ -23,7 +23,8 @@ from i2i.errors import CheckpointError, RegistryError
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import load_plugin_file, sha256
-from i2i.registry import PIPELINES, REGISTRIES
+from i2i.registry import PIPELINES, REGISTRIES, Registry
+from i2i.trial import owner_of
 
 FORMAT = 1
 
@@ -36,6 +37,7 @@ class BundleInfo:
         name: The experiment's.
         step: Training steps behind the weights.
         pipeline: ``{"type": ..., **arguments}``.
+        pipeline_owner: Where its code comes from; see :func:`i2i.trial.owner_of`.
         networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each.
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
@@ -58,6 +60,7 @@ class BundleInfo:
     channels: dict[str, int]
     norm_policy: str
     dropout_policy: str
+    pipeline_owner: dict[str, str] = field(default_factory=dict)
     size: list[int] | None = None
     seed: int = 0
     config: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +94,7 @@ def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: in
         name=experiment.name,
         step=step,
         pipeline=config["pipeline"],
+        pipeline_owner=owner_of("pipeline", config["pipeline"]["type"]),
         networks=networks,
         directions=experiment.directions,  # type: ignore[arg-type]
         channels=dict(experiment.dataset.channels),
@@ -144,14 +148,45 @@ def read_info(path: Path) -> BundleInfo:
         raise CheckpointError(f"{path}: not a bundle, which is a .safetensors file ({error})") from error
     try:
         values = {key: json.loads(value) for key, value in metadata.items()}
-        if values.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{path}: not a bundle of i2i in format {FORMAT}",
-                [f"its metadata says format {values.get('format')!r}; weights of other projects need import_weights"],
-            )
-        return BundleInfo(**values)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path}: the bundle's metadata is damaged ({error})") from error
+    if values.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: not a bundle of i2i in format {FORMAT}",
+            [f"its metadata says format {values.get('format')!r}; weights of other projects need import_weights"],
+        )
+    return _checked(path, values)
+
+
+def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
+    """Turns metadata into a :class:`BundleInfo`, which holds what it says."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        info = TypeAdapter(BundleInfo).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{path}: the bundle's metadata is damaged: {where}: {first['msg']}") from error
+    domains = {domain for direction in info.directions for domain in (direction[0], direction[2])}
+    sound = (
+        info.directions
+        and domains <= info.channels.keys()
+        and info.norm_policy in ("batch", "running")
+        and info.dropout_policy in ("on", "off")
+        and isinstance(info.pipeline.get("type"), str)
+        and all(count > 0 for count in info.channels.values())
+        and all(
+            spec.get("kind") in REGISTRIES
+            and isinstance(spec.get("type"), str)
+            and isinstance(spec.get("arguments"), dict)
+            and isinstance(spec.get("owner"), dict)
+            for spec in info.networks.values()
+        )
+    )
+    if not sound:
+        raise CheckpointError(f"{path}: the bundle's metadata is damaged: its parts do not fit each other")
+    return info
 
 
 def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInfo, Pipeline]:
@@ -167,48 +202,52 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     info = read_info(path)
     for plugin in plugins or []:
         load_plugin_file(plugin)
-    constructors = {letter: _component(path, letter, spec, plugins or []) for letter, spec in info.networks.items()}
-    networks = {letter: _on_meta(construct) for letter, construct in constructors.items()}
-    with safe_open(str(path), framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    for letter, network in networks.items():
-        own = {k.removeprefix(f"{letter}."): v for k, v in tensors.items() if k.startswith(f"{letter}.")}
-        try:
+    files = list(plugins or [])
+    constructors = {}
+    for letter, spec in info.networks.items():
+        what = f"the {spec['kind']} {spec['type']!r} of {letter}"
+        component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"], files)
+        arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+        constructors[letter] = partial(component, **arguments)
+    name = info.pipeline["type"]
+    pipeline = _component(path, f"the pipeline {name!r}", PIPELINES, name, info.pipeline_owner, files)
+    try:
+        networks = {letter: _on_meta(construct) for letter, construct in constructors.items()}
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        for letter, network in networks.items():
+            own = {k.removeprefix(f"{letter}."): v for k, v in tensors.items() if k.startswith(f"{letter}.")}
             network.load_state_dict(own, assign=True)
             if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
                 # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
                 networks[letter] = network = constructors[letter]()
                 network.load_state_dict(own)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(f"{path}: the weights of {letter} do not fit its network: {first}") from error
-    pipeline_class = PIPELINES.get(info.pipeline["type"])
-    arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
-    return info, pipeline_class(networks=networks, losses={}, **arguments)
+            network.float()
+        arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
+        return info, pipeline(networks=networks, losses={}, **arguments)
+    except Exception as error:  # damaged metadata reaches constructors, which may raise anything
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = lines[1].strip() if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+        raise CheckpointError(f"{path}: its networks and weights do not fit each other: {reason}") from error
 
 
-def _component(path: Path, letter: str, spec: dict[str, Any], plugins: list[str]) -> Callable[[], nn.Module]:
-    """Finds a network's code, once it is sure that it is the code the bundle was made with; returns its constructor."""
-    registry, owner = REGISTRIES[spec["kind"]], spec["owner"]
-    needed = f"{path}: the {spec['kind']} {spec['type']!r} of {letter}"
-    if "file" in owner:
-        given = [Path(plugin) for plugin in plugins if sha256(plugin) == owner["sha256"]]
-        if not given:
-            digest = owner["sha256"]
-            raise CheckpointError(
-                f"{needed} is in the local plugin file {owner['file']} (sha256 {digest[:16]}…)",
-                [f"if you trust that file: --plugin path/to/{owner['file']}"],
-            )
+def _component(
+    path: Path, what: str, registry: Registry, name: str, owner: dict[str, str], plugins: list[str]
+) -> Callable[..., Any]:
+    """Finds a component's code, once it is sure that it is the code the bundle was made with."""
+    if "file" in owner and not any(sha256(plugin) == owner["sha256"] for plugin in plugins):
+        raise CheckpointError(
+            f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)",
+            [f"if you trust that file: --plugin path/to/{owner['file']}"],
+        )
     try:
-        component = registry.get(spec["type"])
+        return registry.get(name)
     except RegistryError as error:
         package = f"{owner.get('distribution')} {owner.get('version')}"
         raise CheckpointError(
-            f"{needed} comes from {package}, which is not installed or does not work here: {error.message}",
+            f"{path}: {what} comes from {package}, which is not installed or does not work here: {error.message}",
             [f"pip install {owner.get('distribution')}"],
         ) from error
-    arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
-    return partial(component, **arguments)
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
@@ -216,6 +255,8 @@ def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
     try:
         with torch.device("meta"):
             return construct()
+    except ValueError:  # an argument out of range
+        raise
     except Exception:  # a plugin may compute with numbers that the meta device does not have
         return construct()
 

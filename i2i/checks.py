@@ -102,7 +102,9 @@ def check_head(root: Node) -> None:
     problems = []
     if found is not None and found.value != FORMAT:
         problems.append(found.problem(f"expected {FORMAT}, the format of this version, got {found.plain()!r}"))
-    if name is not None and (not isinstance(name.value, str) or not name.value or Path(name.value).name != name.value):
+    if name is not None and (
+        not isinstance(name.value, str) or Path(name.value).name != name.value or name.value in ("", "..")
+    ):
         problems.append(name.problem(f"expected a name that can be a folder's, got {name.plain()!r}"))
     if problems:
         raise ConfigError(problems)

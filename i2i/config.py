@@ -161,7 +161,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Node:
     Raises:
         ConfigError: A file cannot be read or parsed, or an override has no such form.
     """
-    return merge(_load_chain(Path(path), ()), parse_overrides(overrides))
+    root = merge(_load_chain(Path(path), ()), parse_overrides(overrides))
+    return _absolute_plugins(root, Path.cwd())  # those named on the command line
 
 
 def _load_chain(path: Path, chain: tuple[Path, ...]) -> Node:

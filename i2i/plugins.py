@@ -7,6 +7,13 @@ from pathlib import Path
 
 from i2i.errors import RegistryError
 
+_LOADED: dict[str, str] = {}  # path -> SHA-256 of the code that was run
+
+
+def loaded_files() -> dict[str, str]:
+    """Returns the plugin files that were run, with the SHA-256 that they had then."""
+    return dict(_LOADED)
+
 
 def sha256(path: str | Path) -> str:
     """Returns the hexadecimal SHA-256 of a file."""
@@ -26,7 +33,8 @@ def load_plugin_file(path: str | Path) -> None:
     path = Path(path).resolve()
     if not path.is_file():
         raise RegistryError(f"no plugin file {str(path)!r}")
-    name = f"i2i_plugin_{path.stem}_{sha256(path)[:12]}"
+    digest = sha256(path)
+    name = f"i2i_plugin_{path.stem}_{digest[:12]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
@@ -34,8 +42,9 @@ def load_plugin_file(path: str | Path) -> None:
         raise RegistryError(f"the plugin {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _LOADED[str(path)] = digest
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the file is the user's: whatever it raises is reported by its name
-        del sys.modules[name]
+        del sys.modules[name], _LOADED[str(path)]
         raise RegistryError(f"the plugin {str(path)!r} fails: {type(error).__name__}: {error}") from error

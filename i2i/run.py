@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from i2i.atomic import write_bytes
 from i2i.bundle import save_bundle
 from i2i.config import dump
@@ -43,49 +45,57 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
     if not distributed.is_main():
         report = _silent
     try:
-        if settings.batch_size % (distributed.world_size() * settings.accumulate):
-            shares = f"{distributed.world_size()} processes x {settings.accumulate} parts"
-            raise I2IError(f"trainer.batch_size: {settings.batch_size} images do not divide into {shares}")
+        shares = distributed.world_size() * settings.accumulate
+        if settings.batch_size % shares:
+            message = f"trainer.batch_size: {settings.batch_size} images do not divide into {shares} shares"
+            raise I2IError(message, [f"{distributed.world_size()} processes x {settings.accumulate} parts"])
         folder = distributed.from_main(run_folder(experiment.name, out, resume))
         state = _find_state(folder, resume, report)
-        distributed.barrier()  # nobody writes into the folder before all have looked at it
         scan(experiment, report)
-        length = len(experiment.dataset)
-        steps = total_steps(experiment, length)
+        steps = total_steps(experiment, len(experiment.dataset))
         if state is not None:
             _compare(experiment.resolved(), state["config"], folder)
             if state["step"] >= steps:
                 report(f"{folder}: finished already, at step {state['step']}")
                 return 0
-        timeline = Timeline(experiment.schedule, steps, length / settings.batch_size)
-        if timeline.scaled_from is not None:
-            report(f"schedule: planned for {timeline.scaled_from:.0f} steps, scaled to the run's {steps}")
-        _prepare(folder, experiment)
-        trainer = Trainer(
-            pipeline=experiment.build_pipeline(),
-            dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data.settings.direction == "b2a"),
-            optimizers={role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles},
-            timeline=timeline,
-            settings=settings,
-            steps=steps,
-            workers=experiment.data.settings.worker_count(device.type),
-            device=device,
-            folder=folder,
-            config=experiment.resolved(),
-            save_model=lambda path, pipeline, step: save_bundle(path, experiment, pipeline, step),
-        )
+        distributed.barrier()  # nobody writes into the folder before all have looked at it
+        is_numbered = out is None and state is None
+        folder = distributed.from_main(_prepare(folder, experiment, state, is_numbered))
+        trainer = _build_trainer(experiment, folder, steps, device, report)
         if state is not None:
             trainer.load(state)
             report(f"resumed at step {trainer.step}")
+            if len(state["pipeline"]) != distributed.world_size():
+                report(f"the run had {len(state['pipeline'])} processes before: from here on it takes another course")
         report(f"{folder}: {steps} steps of {settings.batch_size} on {device}, {trainer.precision.name}")
         code = trainer.fit()
-        if code:
+        if code > 1:
             report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {folder}")
-        else:
+        elif code == 0:
             report(f"done: translate with  python tools/translate.py {folder} INPUT OUTPUT")
         return code
     finally:
         distributed.stop()
+
+
+def _build_trainer(experiment: Experiment, folder: Path, steps: int, device: torch.device, report: Report) -> Trainer:
+    settings = experiment.settings
+    timeline = Timeline(experiment.schedule, steps, len(experiment.dataset) / settings.batch_size)
+    if timeline.scaled_from is not None:
+        report(f"schedule: planned for {timeline.scaled_from:.0f} steps, scaled to the run's {steps}")
+    return Trainer(
+        pipeline=experiment.build_pipeline(),
+        dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data.settings.direction == "b2a"),
+        optimizers={role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles},
+        timeline=timeline,
+        settings=settings,
+        steps=steps,
+        workers=experiment.data.settings.worker_count(device.type),
+        device=device,
+        folder=folder,
+        config=experiment.resolved(),
+        save_model=lambda path, pipeline, step: save_bundle(path, experiment, pipeline, step),
+    )
 
 
 def _silent(_: str) -> None:
@@ -119,12 +129,15 @@ def scan(experiment: Experiment, report: Report) -> None:
 
 
 def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
-    """Picks the run folder: the one asked for, the one to resume, or the next free ``runs/NAME/NUMBER``."""
+    """Picks the run folder: the one asked for, the one to resume, or the next free ``runs/NAME/NUMBER``.
+
+    Raises:
+        CheckpointError: The checkpoint to resume lies in no run folder.
+    """
     if out is not None:
         return Path(out)
     if resume not in ("never", "auto"):
-        path = Path(resume)
-        return path if path.is_dir() else path.resolve().parent.parent
+        return _run_of(Path(resume))
     parent = Path("runs") / name
     numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
     if resume == "auto" and numbers:
@@ -132,29 +145,50 @@ def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
     return parent / f"{numbers[-1] + 1 if numbers else 1:03d}"
 
 
+def _run_of(checkpoint: Path) -> Path:
+    """Returns the run folder of a checkpoint; a folder is taken for one."""
+    if checkpoint.is_dir():
+        return checkpoint
+    folder = checkpoint.absolute().parent
+    if folder.name != "checkpoints":
+        raise CheckpointError(f"--resume {checkpoint}: lies in no run folder", ["say where to go on: --out DIR"])
+    return folder.parent
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
+
+
 def _find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | None:
     """Returns the checkpoint to continue, or ``None`` to start afresh."""
     if folder.exists() and not folder.is_dir():
         raise I2IError(f"--out {folder}: not a folder")
-    holds_run = (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
     if resume == "never":
-        if holds_run:
-            raise I2IError(
-                f"--out {folder}: the folder already holds a run",
-                ["continue it with --resume auto", "or start afresh in another folder: --out DIR"],
-            )
+        if _holds_run(folder):
+            raise _occupied(folder)
         return None
     if resume == "auto":
         return Checkpoints(folder / "checkpoints").load_newest(report)
     path = Path(resume)
-    if path.is_dir():
-        state = Checkpoints(path / "checkpoints").load_newest(report)
-        if state is None:
-            raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
-        return state
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])
-    return load(path)
+    if _holds_run(folder) and not (path.parent.name == "checkpoints" or path.is_dir()):
+        raise _occupied(folder)
+    if _holds_run(folder) and _run_of(path).resolve() != folder.resolve():
+        raise _occupied(folder)
+    if not path.is_dir():
+        return load(path)
+    state = Checkpoints(path / "checkpoints").load_newest(report)
+    if state is None:
+        raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
+    return state
+
+
+def _occupied(folder: Path) -> I2IError:
+    return I2IError(
+        f"--out {folder}: the folder already holds a run",
+        ["continue it with --resume auto", "or start in another folder: --out DIR"],
+    )
 
 
 def _compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
@@ -182,12 +216,27 @@ def _differences(path: Sequence[str], old: Any, new: Any) -> list[tuple[str, Any
     return [] if old == new else [(".".join(path), old, new)]
 
 
-def _prepare(folder: Path, experiment: Experiment) -> None:
+def _prepare(folder: Path, experiment: Experiment, state: dict[str, Any] | None, is_numbered: bool) -> Path:
+    """Makes the run folder, or readies the one to continue; returns it."""
     if not distributed.is_main():
-        return
+        return folder
     try:
+        if is_numbered:
+            folder = _claim(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        text = dump(experiment.resolved()).encode()
-        write_bytes(folder / "config.yaml", text, durable=True)
+        Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
+        write_bytes(folder / "config.yaml", dump(experiment.resolved()).encode(), durable=True)
     except OSError as error:
         raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def _claim(folder: Path) -> Path:
+    """Makes the folder, or the next number's where another process was faster."""
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            folder = folder.with_name(f"{int(folder.name) + 1:03d}")
+        else:
+            return folder

@@ -1,5 +1,6 @@
 """Networks as they will be, tried on the meta device: tensors there have shapes, and neither memory nor numbers."""
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,7 @@ from i2i.checks import Data, Problems
 from i2i.config import Node
 from i2i.errors import ConfigError
 from i2i.pipelines.base import Channels, NetworkRole, Pipeline, fitted
-from i2i.plugins import sha256
+from i2i.plugins import loaded_files
 from i2i.registry import REGISTRIES
 
 
@@ -49,13 +50,18 @@ class NetworkPlan:
 
     def owner(self) -> dict[str, str]:
         """Tells where the code comes from: a distribution with its version, or a local file with its SHA-256."""
-        owner = REGISTRIES[self.kind].entry(self.type).owner
-        if owner.endswith(".py") and Path(owner).is_file():
-            return {"file": Path(owner).name, "sha256": sha256(owner)}
-        try:
-            return {"distribution": owner, "version": version(owner)}
-        except PackageNotFoundError:  # a checkout that is not installed
-            return {"distribution": owner, "version": "unknown"}
+        return owner_of(self.kind, self.type)
+
+
+def owner_of(kind: str, name: str) -> dict[str, str]:
+    """Tells where a component's code comes from: a distribution with its version, or a local file with its SHA-256."""
+    owner = REGISTRIES[kind].entry(name).owner
+    if owner in loaded_files():
+        return {"file": Path(owner).name, "sha256": loaded_files()[owner]}
+    try:
+        return {"distribution": owner, "version": version(owner)}
+    except PackageNotFoundError:  # a checkout that is not installed
+        return {"distribution": owner, "version": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data) 
         with torch.no_grad():
             y = fitted(network, x) if plan.channels.outputs else network(x)
     except Exception as error:  # a plugin's forward may raise anything
-        if "meta" in str(error):  # it needs numbers, and training will have them
+        if _needs_numbers(error):  # it needs numbers, and training will have them
             return None
         message = f"{letter} does not take images of {height}x{width}: {_one_line(error)}"
         raise ConfigError([plan.node.problem(message)]) from error
@@ -164,7 +170,7 @@ def try_step(pipeline: Pipeline, node: Node, data: Data) -> None:
         for phase in pipeline.phases:
             pipeline.loss(phase.name, batch, shared, torch.Generator())
     except Exception as error:  # plugins may raise anything
-        if "meta" in str(error):  # it needs numbers, and training will have them
+        if _needs_numbers(error):  # it needs numbers, and training will have them
             return
         shown = ", ".join(f"{domain} {'x'.join(map(str, size))}" for domain, size in sizes.items())
         raise ConfigError([node.problem(f"a training step on {shown} fails: {_one_line(error)}")]) from error
@@ -199,5 +205,9 @@ def check_networks(
     return plans, networks, shapes
 
 
+def _needs_numbers(error: Exception) -> bool:
+    return re.search(r"\bmeta (tensors?|device|kernel)\b", str(error), re.IGNORECASE) is not None
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__

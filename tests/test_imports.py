@@ -28,13 +28,13 @@ RULES: dict[str, set[str]] = {
     "data": {"errors", "registry", "decoding", "images"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
-    "training": {"errors", "signals", "atomic", "images", "pipelines.base", "pipelines.policy"},
+    "training": {"errors", "signals", "atomic", "images", "plugins", "pipelines.base", "pipelines.policy"},
     # The experiment layer: from a document to a run and its bundle.
     "checks": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
     "trial": {"errors", "registry", "config", "plugins", "build", "checks", "pipelines.base"},
     "experiment": {"errors", "registry", "config", "build", "checks", "trial", "pipelines.base"},
     "plan": {"errors", "experiment", "trial"},
-    "bundle": {"errors", "atomic", "registry", "plugins", "build", "experiment", "pipelines.base", "training"},
+    "bundle": {"errors", "atomic", "registry", "plugins", "build", "experiment", "trial", "pipelines.base", "training"},
     "run": {"errors", "signals", "atomic", "config", "experiment", "bundle", "training"},
     "inference": {
         "errors",

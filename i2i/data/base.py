@@ -174,6 +174,13 @@ class TwoDomains(ABC):
         else:
             surveys = [(side, survey(side.paths, side.channels)) for side in (a, b)]
         problems = [problem for _, result in surveys for problem in result.problems]
+        height, width = self.transforms.least_size
+        problems += [
+            (path, f"is {w} x {h} pixels, smaller than the crop of {width} x {height}: load_size enlarges it")
+            for side, result in surveys
+            for path, (w, h) in result.sizes.items()
+            if h < height or w // (2 if side.half else 1) < width
+        ]
         if problems:
             total = sum(len(side.paths) for side, _ in surveys)
             lines = [f"{path}: {reason}" for path, reason in problems[:_SHOWN]]

@@ -80,6 +80,16 @@ class Transforms:
                 return (size[0], size[1]) if isinstance(size, Sequence) and None not in size else None
         return None
 
+    @property
+    def least_size(self) -> tuple[int, int]:
+        """Height and width that images need where they are cropped as they come; else (1, 1)."""
+        for node in self.nodes:
+            if node["type"] in ("RandomCrop", "CenterCrop") and not node.get("pad_if_needed"):
+                return (node["height"], node["width"])
+            if node["type"] not in ("HorizontalFlip",):  # it may change the size
+                break
+        return (1, 1)
+
     def __call__(self, images: Mapping[str, np.ndarray], rng: np.random.Generator, place: str) -> dict[str, np.ndarray]:
         """Transforms ``[H, W, C]`` images.
 
@@ -113,7 +123,10 @@ class Transforms:
                     f"{place}: the transforms turn {image.shape[2]} channels of {image.dtype} into {output.dtype} of "
                     f"shape {output.shape}; they have to keep channels and type"
                 )
-        return {name: outputs[name] for name in inputs}
+        # Bicubic kernels overshoot; 8-bit images are clipped by their type.
+        return {
+            name: np.clip(outputs[name], 0, 1) if images[name].dtype == np.uint16 else outputs[name] for name in inputs
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_local"}

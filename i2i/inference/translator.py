@@ -132,7 +132,10 @@ class Translator:
 
     def _forward(self, x: torch.Tensor, direction: Direction) -> torch.Tensor:
         with self.precision.autocast():
-            return self.pipeline.translate(x.to(self.device), direction)
+            y = self.pipeline.translate(x.to(self.device), direction)
+        if not torch.isfinite(y).all():
+            raise I2IError("the model's values for it are not finite numbers")
+        return y
 
     def _own_noise(self) -> AbstractContextManager[object]:
         """Keeps the seeds of the images from the process's random state."""

@@ -123,6 +123,11 @@ class LSGAN(AdversarialLoss):
         self.real_label = real_label
         self.fake_label = fake_label
 
+    @property
+    def boundary(self) -> float:
+        """The logit half-way between real and fake."""
+        return (self.real_label + self.fake_label) / 2
+
     def on_real(self, logits: Tensor) -> Tensor:
         return (logits - self.real_label).square().mean()
 

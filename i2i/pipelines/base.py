@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 Batch = Mapping[str, Any]
 Shared = dict[str, Tensor]
@@ -123,6 +122,12 @@ class WeightedLosses(nn.Module):
                 penalties.append(weight * value)
         return torch.stack(penalties).sum() if penalties else None
 
+    @property
+    def boundary(self) -> float:
+        """The logit between real and fake of the first loss; 0 where it names none."""
+        boundary: float = getattr(self.losses[0], "boundary", 0.0)
+        return boundary
+
     def _sum(self, evaluate: Callable[[Any], Tensor]) -> Tensor:
         values = [weight * evaluate(loss) for loss, weight in zip(self.losses, self.weights, strict=True)]
         return torch.stack(values).sum()
@@ -228,7 +233,7 @@ def fitted(network: nn.Module, x: Tensor) -> Tensor:
     bottom, right = (_padding(length, stride, least) for length in (height, width))
     if not bottom and not right:
         return network(x)
-    y: Tensor = network(_pad(x, bottom, right))
+    y: Tensor = network(_extended(_extended(x, bottom, -2), right, -1))
     return y[..., :height, :width]
 
 
@@ -236,11 +241,19 @@ def _padding(length: int, stride: int, least: int) -> int:
     return -(-max(length, least) // stride) * stride - length
 
 
-def _pad(x: Tensor, bottom: int, right: int) -> Tensor:
-    """Mirrors the image beyond its edge; where it is too small for that, repeats the edge."""
-    height, width = x.shape[-2:]
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    return functional.pad(x, (0, right, 0, bottom), mode=mode)
+def _extended(x: Tensor, amount: int, dim: int) -> Tensor:
+    """Mirrors the image beyond its end; where it is too small for that, repeats the edge.
+
+    By slices: the padding kernels of CUDA have no deterministic backward.
+    """
+    length = x.shape[dim]
+    if amount == 0:
+        return x
+    if amount < length:
+        beyond = x.narrow(dim, length - 1 - amount, amount).flip(dim)
+    else:
+        beyond = x.narrow(dim, length - 1, 1).repeat_interleave(amount, dim)
+    return torch.cat([x, beyond], dim)
 
 
 def logits_of(output: Tensor | Sequence[Tensor]) -> list[Tensor]:
@@ -248,9 +261,9 @@ def logits_of(output: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else list(output)
 
 
-def accuracy(real: Any, fake: Any) -> dict[str, Tensor]:
-    """Shares of logits on the right side of zero: near 0.5 it guesses, near 1 it has won."""
+def accuracy(real: Any, fake: Any, boundary: float) -> dict[str, Tensor]:
+    """Shares of logits on the right side of a loss's boundary: near 0.5 D guesses, near 1 it has won."""
     return {
-        "real": torch.cat([(logits > 0).float().flatten() for logits in logits_of(real)]).mean(),
-        "fake": torch.cat([(logits < 0).float().flatten() for logits in logits_of(fake)]).mean(),
+        "real": torch.cat([(logits > boundary).float().flatten() for logits in logits_of(real)]).mean(),
+        "fake": torch.cat([(logits < boundary).float().flatten() for logits in logits_of(fake)]).mean(),
     }

@@ -96,7 +96,7 @@ class CycleGAN(Pipeline):
             penalty = adversarial.penalty(D, real, seen)
             if penalty is not None:
                 terms.losses[f"D_{letter}_penalty"] = 0.5 * penalty
-            hits = accuracy(real_logits, fake_logits)
+            hits = accuracy(real_logits, fake_logits, adversarial.boundary)
             terms.statistics[f"D_{letter}_accuracy_real"] = hits["real"]
             terms.statistics[f"D_{letter}_accuracy_fake"] = hits["fake"]
         return terms

@@ -72,7 +72,7 @@ class Pix2Pix(Pipeline):
             penalty = adversarial.penalty(D, y, fake)
             if penalty is not None:
                 losses["D_penalty"] = 0.5 * penalty
-            hits = accuracy(real_logits, fake_logits)
+            hits = accuracy(real_logits, fake_logits, adversarial.boundary)
             return Terms(losses, {"D_accuracy_real": hits["real"], "D_accuracy_fake": hits["fake"]})
 
         return Terms(

@@ -40,6 +40,14 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
+    def continue_from(self, step: int) -> None:
+        """Sets newer checkpoints aside, which belong to another continuation; removes what a kill left half done."""
+        for path in self.paths():
+            if step_of(path) > step:
+                path.replace(path.with_name(f"{path.name}.set_aside"))
+        for leftover in self.folder.glob(".*.tmp") if self.folder.is_dir() else ():
+            leftover.unlink(missing_ok=True)
+
     def load_newest(self, report: Callable[[str], None]) -> dict[str, Any] | None:
         """Reads the newest checkpoint that can be read, or ``None`` where there is none at all.
 
@@ -67,7 +75,7 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen types on damaged files
         raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
-    if not isinstance(state, dict) or "step" not in state:
+    if not isinstance(state, dict) or not {"step", "config", "networks", "optimizers"} <= state.keys():
         raise CheckpointError(f"{path}: not a checkpoint of i2i")
     return state
 

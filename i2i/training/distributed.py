@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -51,6 +51,15 @@ def from_main(value: Value) -> Value:
     shared = [value]
     distributed.broadcast_object_list(shared, 0)
     return shared[0]
+
+
+def gathered(value: Value) -> list[Value]:
+    """Collects a value of each process, by rank."""
+    if not distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def broadcast_weights(module: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """What a run tells while it goes on: ``log.jsonl``, TensorBoard, samples, and lines on the terminal."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ class RunLog:
         self.folder = folder
         self._truncate(start)
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self._board = SummaryWriter(str(folder), purge_step=start + 1)
         self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
         self._steps = steps
         self._printed = 0.0
@@ -49,7 +50,8 @@ class RunLog:
             values: By name.
             groups: Name -> TensorBoard's heading.
         """
-        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        # JSON has no NaN.
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, **rounded}) + "\n")
         self._file.flush()
         for name, value in values.items():

@@ -1,6 +1,8 @@
 """Device, number format and memory format of a run."""
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +62,21 @@ class Precision:
             return nullcontext()
         dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype)
+
+
+@contextmanager
+def deterministic_algorithms(demanded: bool) -> Iterator[None]:
+    """Demands deterministic kernels for a while; an operation that has none raises."""
+    if not demanded:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -164,8 +164,9 @@ class Timeline:
         self.schedule = schedule
         self.units_per_step = 1 / steps_per_epoch if schedule.unit == "epochs" else 1.0
         self.scaled_from: float | None = None
-        if schedule.length is not None and schedule.length / self.units_per_step > steps:
-            self.scaled_from = schedule.length / self.units_per_step
+        planned = None if schedule.length is None else schedule.length / self.units_per_step
+        if schedule.length is not None and planned is not None and planned > steps + 1e-6:
+            self.scaled_from = planned
             self.units_per_step = schedule.length / steps
 
     def factor(self, step: int) -> float:

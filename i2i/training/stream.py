@@ -5,6 +5,7 @@ saved to continue at any step, no image is drawn more often than another, every 
 out of data before the others.
 """
 
+import pickle
 import random
 import signal
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from i2i.errors import DataError
+from i2i.plugins import load_plugin_file, loaded_files
 
 Draw = tuple[int, int]  # (epoch, index)
 
@@ -59,7 +63,7 @@ class BatchStream(Sampler[list[Draw]]):
         return epoch, int(self._order[1][place])
 
 
-class SeededDataset(Dataset[dict[str, Any]]):
+class SeededDataset(Dataset[dict[str, Any] | DataError]):
     """Gives a data set its random numbers: each item depends on seed, epoch and index alone.
 
     A data set with ``get(index, rng)`` draws from the generator that it receives. For any other the global generators
@@ -77,8 +81,14 @@ class SeededDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        epoch, index = draw
+    def __getitem__(self, draw: Draw) -> dict[str, Any] | DataError:
+        """Returns an item, or what is wrong with its files: an exception would lose its form between processes."""
+        try:
+            return self._item(*draw)
+        except DataError as error:
+            return error
+
+    def _item(self, epoch: int, index: int) -> dict[str, Any]:
         # The trailing 1 keeps these apart from the generators that shuffle.
         rng = generator_of(self.seed, epoch, index, 1)
         if hasattr(self.dataset, "get"):
@@ -90,6 +100,15 @@ class SeededDataset(Dataset[dict[str, Any]]):
             torch.manual_seed(seed)
             item = self.dataset[index]
         return {_swapped(key): value for key, value in item.items()} if self.swap else item
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process that is started afresh must run the plugin files before it can make sense of their classes.
+        return {**self.__dict__, "dataset": pickle.dumps(self.dataset), "plugins": loaded_files()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for plugin in state.pop("plugins"):
+            load_plugin_file(plugin)
+        self.__dict__.update(state, dataset=pickle.loads(state["dataset"]))
 
 
 def _swapped(key: str) -> str:
@@ -106,15 +125,32 @@ def build_loader(dataset: SeededDataset, stream: BatchStream, workers: int, pin_
         batch_sampler=stream,
         num_workers=workers,
         pin_memory=pin_memory,
+        collate_fn=_collate,
         worker_init_fn=_quiet_worker,
         generator=torch.Generator(),  # the loader would otherwise draw from the global one
     )
 
 
+def _collate(items: list[dict[str, Any] | DataError]) -> dict[str, Any] | DataError:
+    """Makes a batch of items, or passes on what is wrong with one."""
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+    try:
+        batch: dict[str, Any] = default_collate(items)
+    except RuntimeError:
+        sizes = {tuple(v.shape) for item in items for v in item.values() if isinstance(v, torch.Tensor)}  # type: ignore[union-attr]
+        shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
+        hints = ["data.transforms=resize_crop_flip makes them alike", "trainer.batch_size=1 takes one size at a time"]
+        return DataError(f"the images of a batch differ in size: {shown}", hints)
+    return batch
+
+
 def _quiet_worker(_: int) -> None:
-    """Leaves Ctrl-C to the main process, and the cores to each other."""
+    """Leaves signals to the main process, which ends its workers itself, and the cores to each other."""
     import cv2
 
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)

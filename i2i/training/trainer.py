@@ -1,6 +1,7 @@
 """The training loop: everything about a step that is not the objective."""
 
 import math
+import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,17 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import I2IError
+from i2i.errors import CheckpointError, I2IError
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.logs import Averages, RunLog
-from i2i.training.precision import Precision
+from i2i.training.precision import Precision, deterministic_algorithms
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
 from i2i.training.stream import BatchStream, SeededDataset, build_loader
+
+MAX_OVERFLOWS = 30  # halvings in a row take any scale of fp16 to nothing
 
 
 class TrainingError(I2IError):
@@ -65,12 +68,13 @@ class Trainer:
         self.steps, self.workers, self.device = steps, workers, device
         self.folder, self.config, self.save_model = folder, config, save_model
         self.precision = Precision.pick(settings.precision, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
+        scaling = self.precision.name == "fp16"
+        self.scalers = {phase.name: torch.amp.GradScaler(device.type, enabled=scaling) for phase in pipeline.phases}
         self.optimizers = {name: build(self._optimized(name)) for name, build in optimizers.items()}
         self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints)
         self.step = 0
-        if settings.deterministic:
-            torch.use_deterministic_algorithms(True, warn_only=True)
+        self._skipped = 0  # updates left out in a row
+        self._save_failed = False
 
     def _optimized(self, name: str) -> list[nn.Parameter]:
         letters = dict.fromkeys(letter for p in self.pipeline.phases if p.optimizer == name for letter in p.trains)
@@ -91,6 +95,16 @@ class Trainer:
         Raises:
             TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``.
         """
+        with deterministic_algorithms(self.settings.deterministic):
+            try:
+                return self._fit()
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    f"step {self.step + 1}: the memory of {self.device} does not suffice",
+                    ["smaller: trainer.batch_size, data.crop_size", "in parts: trainer.accumulate=2"],
+                ) from error
+
+    def _fit(self) -> int:
         distributed.broadcast_weights(self.pipeline)
         log = RunLog(self.folder, self.step, self.steps) if distributed.is_main() else None
         averages, meter = Averages(), _Meter(self.step)
@@ -106,7 +120,10 @@ class Trainer:
             finally:
                 if log:
                     log.close()
-        return 0 if self.step == self.steps else stop.exit_code
+        if self._save_failed:
+            return 1
+        # A process that received no signal itself stops with those that did.
+        return 0 if self.step == self.steps else stop.exit_code or 128 + signal.SIGTERM
 
     def _batches(self, meter: "_Meter") -> Iterator[Batch]:
         stream = BatchStream(
@@ -125,6 +142,8 @@ class Trainer:
             if batch is None:
                 return
             meter.waited += time.perf_counter() - started
+            if isinstance(batch, I2IError):
+                raise TrainingError(f"step {self.step + 1}: {batch.message}", batch.hints)
             yield batch
 
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -135,24 +154,32 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * factor
         parts = self._parts(batch)
         shared: list[Shared | None] = [None] * len(parts)
+        buffers = [(buffer, buffer.clone()) for buffer in self.pipeline.members.buffers()]
         scalars: dict[str, Tensor] = {}
         for phase in self.pipeline.phases:
-            scalars |= self.update(phase, parts, shared)
-        self.scaler.update()
+            scalars |= self.update(phase, parts, shared, buffers)
         return scalars
 
-    def update(self, phase: Phase, parts: list[Batch], shared: list[Shared | None]) -> dict[str, Tensor]:
+    def update(
+        self,
+        phase: Phase,
+        parts: list[Batch],
+        shared: list[Shared | None],
+        buffers: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
         """Takes the optimizer step of a phase.
 
         Args:
             phase: Which.
             parts: The batch, in the parts that fit into memory.
             shared: What the phases share, for each part; filled here.
+            buffers: The networks' buffers and their values before the step, restored where the update is left out: a
+                forward has written into the running statistics by then.
 
         Returns:
-            The phase's losses and statistics.
+            The phase's losses and statistics; nothing where the update was left out.
         """
-        optimizer = self.optimizers[phase.optimizer]
+        optimizer, scaler = self.optimizers[phase.optimizer], self.scalers[phase.name]
         parameters = self._trainable(phase.trains)
         optimizer.zero_grad(set_to_none=True)
         averages = Averages()
@@ -162,15 +189,21 @@ class Trainer:
             with self.precision.autocast():
                 terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
                 total = terms.total() / len(parts)
-            self.scaler.scale(total).backward(inputs=parameters)
+            scaler.scale(total).backward(inputs=parameters)
             averages.add(terms.losses | terms.statistics)
         distributed.average_gradients(parameters)
-        self.scaler.unscale_(optimizer)
-        if self._is_finite(phase, averages, parameters, parts):
-            # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
-            self.scaler.step(optimizer)
-            for index, part in enumerate(parts):
-                self.pipeline.commit(phase.name, part, _detached(shared[index]), self._seed(phase.name, index))
+        scaler.unscale_(optimizer)
+        finite = self._is_finite(phase, averages, parameters, parts)
+        # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
+        if finite:
+            scaler.step(optimizer)
+        scaler.update()
+        if not finite:
+            for buffer, before in buffers or ():
+                buffer.copy_(before)
+            return {}
+        for index, part in enumerate(parts):
+            self.pipeline.commit(phase.name, part, _detached(shared[index]), self._seed(phase.name, index))
         return averages.means()
 
     def _see(self, phase: Phase, index: int, part: Batch, shared: list[Shared | None]) -> Shared:
@@ -180,15 +213,12 @@ class Trainer:
         the graph computes it again with the same random numbers.
         """
         kept = shared[index]
-        if phase.constant_shared and kept is not None:
-            return _detached(kept)
-        if kept is not None and len(shared) == 1:
-            return kept
-        needs_graph = len(shared) == 1 or not phase.constant_shared
-        with torch.set_grad_enabled(needs_graph), self.precision.autocast():
-            fresh = self.pipeline(part, self._seed("forward", index))
-        shared[index] = fresh if len(shared) == 1 else _detached(fresh)
-        return fresh
+        if kept is None or (len(shared) > 1 and not phase.constant_shared):
+            needs_graph = len(shared) == 1 or not phase.constant_shared
+            with torch.set_grad_enabled(needs_graph), self.precision.autocast():
+                kept = self.pipeline(part, self._seed("forward", index))
+            shared[index] = kept if len(shared) == 1 else _detached(kept)
+        return _detached(kept) if phase.constant_shared else kept
 
     def _seed(self, phase: str, part: int) -> torch.Generator:
         """Seeds every random number of a phase by what it is for: nothing needs to be saved to continue."""
@@ -211,13 +241,16 @@ class Trainer:
     # -- what can go wrong ---------------------------------------------------------------------------------------------
 
     def _is_finite(self, phase: Phase, averages: Averages, parameters: list[nn.Parameter], parts: list[Batch]) -> bool:
-        if self.scaler.is_enabled():
-            return True  # the scaler looks for infinities itself, and expects some
+        """Tells whether the update may be taken; ends the run where ``on_nan`` says so."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        bad = not math.isfinite(float(nn.utils.get_total_norm(gradients)))
-        if not distributed.any_process(bad, self.device):
+        norm = nn.utils.get_total_norm(gradients)  # the same in all processes, which share their gradients
+        if math.isfinite(float(norm)):
+            self._skipped = 0
             return True
+        self._skipped += 1
         names = [name for name, value in averages.means().items() if not math.isfinite(float(value))]
+        if self.scalers[phase.name].is_enabled() and not names and self._skipped < MAX_OVERFLOWS:
+            return False  # fp16 overflows now and then; the scale is lowered until it does not
         files = sorted({path for part in parts for key in ("a_path", "b_path") for path in part.get(key, [])})
         what = f"step {self.step + 1}: {', '.join(names) or f'the gradient of {phase.name}'} is not finite"
         if self.settings.on_nan == "stop":
@@ -225,7 +258,7 @@ class Trainer:
                 what,
                 [
                     *(f"image: {file}" for file in files[:8]),
-                    "the weights are those of the last good step; the last checkpoint is unharmed",
+                    "the last checkpoint is unharmed: --resume auto continues it",
                     "trainer.on_nan=skip leaves such updates out; a lower optimizer.lr may avoid them",
                 ],
             )
@@ -257,7 +290,9 @@ class Trainer:
             log.scalars(self.step, {"epoch": epoch, **losses, **rates, **speed}, groups)
         paused = time.perf_counter()
         if log and (self.step % settings.sample_every == 0 or last):
-            log.sample(self.step, self.sample_grid())
+            grid = self.sample_grid()
+            if grid is not None:
+                log.sample(self.step, grid)
         if self.step % settings.checkpoint_every == 0 or last:
             self.save()
         meter.paused += time.perf_counter() - paused
@@ -271,17 +306,26 @@ class Trainer:
         with torch.no_grad(), translating(self.pipeline, *policy):
             for index in range(min(self.settings.sample_count, len(self.dataset))):
                 item = self.dataset[(0, index)]
+                if isinstance(item, I2IError):  # training will name it when it comes to it
+                    continue
                 batch = {k: self._to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
                 self._seed("sample", index)
                 for name, images in self.pipeline.previews(batch).items():
                     columns.setdefault(name, []).append(to_uint8(images[0].float().cpu()))
-        return make_grid(columns)
+        return make_grid(columns) if columns else None
 
     def save(self) -> None:
         """Writes a checkpoint and the bundle; in a group of processes the first one does."""
+        state = self.state()
         if distributed.is_main():
-            self.checkpoints.save(self.step, self.state())
-            self.save_model(self.folder / "model.safetensors", self.pipeline, self.step)
+            try:
+                # The checkpoint comes last: a run whose last one is there is finished, and has its model.
+                self.save_model(self.folder / "model.safetensors", self.pipeline, self.step)
+                self.checkpoints.save(self.step, state)
+                self._save_failed = False
+            except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
+                self._save_failed = True
+                print(f"step {self.step}: saving failed, training goes on: {' '.join(str(error).split())}", flush=True)
         distributed.barrier()
 
     def state(self) -> dict[str, Any]:
@@ -290,21 +334,34 @@ class Trainer:
             "step": self.step,
             "config": self.config,
             "networks": self.pipeline.members.state_dict(),
-            "pipeline": self.pipeline.own_state(),
+            "pipeline": distributed.gathered(self.pipeline.own_state()),  # each process has its own image pool
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "scaler": self.scaler.state_dict(),
+            "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continues from a state of :meth:`state`."""
+        """Continues from a state of :meth:`state`.
+
+        Raises:
+            CheckpointError: The state is that of other networks.
+        """
+        try:
+            self._load(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{self.folder}: the checkpoint does not fit the networks: {reason}") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.pipeline.members.load_state_dict(state["networks"])
-        self.pipeline.load_own_state(state["pipeline"], self.device)
+        own = state["pipeline"]
+        self.pipeline.load_own_state(own[distributed.rank() % len(own)], self.device)
         for name, optimizer in self.optimizers.items():
             rates = [group["initial_lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["initial_lr"] = rate
-        self.scaler.load_state_dict(state["scaler"])
+        for name, scaler in self.scalers.items():
+            scaler.load_state_dict(state["scalers"][name])
         self.step = state["step"]
 
 
