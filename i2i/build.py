@@ -15,6 +15,7 @@ from i2i.config import Node
 from i2i.errors import ArgumentError, ConfigError, Problem, RegistryError
 from i2i.registry import Registry, did_you_mean
 
+FRAMEWORK_ARGUMENTS = ("networks", "losses", "params")  # of pipelines and optimizers; no YAML sets them
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -67,8 +68,9 @@ def check_arguments(component: Callable[..., Any], node: Node, supplied: Collect
         if key in parameters:
             problems += check_value(parameters[key].annotation, child)
         else:
-            hints = [f"known here: {', '.join(parameters) or 'nothing'}"]
-            problems.append(child.problem(f"unknown key{did_you_mean(key, parameters)}", hints=hints))
+            names = [name for name in parameters if name not in FRAMEWORK_ARGUMENTS]
+            hints = [f"known here: {', '.join(names) or 'no key but type'}"]
+            problems.append(child.problem(f"unknown key{did_you_mean(key, names)}", hints=hints))
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given and name not in supplied:
             problems.append(node.problem(f"needs {name!r}"))

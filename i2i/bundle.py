@@ -224,7 +224,11 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
                 network.load_state_dict(own)
             network.float()
         arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
-        return info, pipeline(networks=networks, losses={}, **arguments)
+        built: Pipeline = pipeline(networks=networks, losses={}, **arguments)
+        missing = [own for own in info.directions.values() if built.directions.get(own) not in networks]
+        if missing:
+            raise ValueError(f"it holds no network for {' and '.join(missing)}")
+        return info, built
     except Exception as error:  # damaged metadata reaches constructors, which may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
         reason = lines[1].strip() if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
@@ -246,8 +250,16 @@ def _component(
         package = f"{owner.get('distribution')} {owner.get('version')}"
         raise CheckpointError(
             f"{path}: {what} comes from {package}, which is not installed or does not work here: {error.message}",
-            [f"pip install {owner.get('distribution')}"],
+            [f"pip install {'--upgrade ' if _is_installed(owner) else ''}{owner.get('distribution')}"],
         ) from error
+
+
+def _is_installed(owner: dict[str, str]) -> bool:
+    try:
+        version(owner.get("distribution", ""))
+    except (PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:

@@ -219,9 +219,22 @@ def optimizer_nodes(root: Node, roles: Collection[str]) -> dict[str, Node]:
             problems.append(own.problem("expected a mapping such as {lr: 1.0e-4}"))
             continue
         nodes[role] = merge(node.without(roles), own)
-        problems.attempt(make, OPTIMIZERS, nodes[role], {"params": [nn.Parameter(torch.zeros(1))]})
+        problems.attempt(_try_optimizer, nodes[role])
     problems.stop_if_any()
     return nodes
+
+
+def _try_optimizer(node: Node) -> None:
+    """Builds an optimizer for nothing; points at the argument that torch complains of."""
+    try:
+        make(OPTIMIZERS, node, {"params": [nn.Parameter(torch.zeros(1))]})
+    except ConfigError as error:
+        words = {"learning rate": "lr", "beta parameter": "betas", "epsilon": "eps", "weight_decay": "weight_decay"}
+        culprit = next((key for text, key in words.items() if text in str(error) and node.get(key)), None)
+        if culprit is None or not str(error).partition(": ")[2].startswith("Invalid"):
+            raise
+        message = error.problems[0].message
+        raise ConfigError([node.problem(message[0].lower() + message[1:], culprit)]) from error
 
 
 def make_optimizer(node: Node, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -5,11 +5,12 @@ Files and arrays are ``[H, W, C]`` uint8 or uint16; tensors are ``[C, H, W]`` or
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -54,13 +55,26 @@ def load_image(
         DataError: ``PATH: reason``; the file cannot be read, is damaged, or does not fit ``channels`` without loss.
     """
     try:
-        return decode(Path(path).read_bytes(), channels, max_pixels)
+        with open_regular(path) as file:
+            return decode(file.read(), channels, max_pixels)
     except Refused as error:
         raise DataError(f"{path}: {error}", error.hints) from error
     except OSError as error:
         raise DataError(f"{path}: {describe_os_error(error)}") from error
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory") from error
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file for reading; a pipe of that name, which might keep a reader waiting for ever, is refused.
+
+    Raises:
+        OSError: The file cannot be opened, or is none.
+    """
+    path = Path(path)
+    if not (path.is_file() or path.is_dir()) and path.exists():
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return path.open("rb")
 
 
 def describe_os_error(error: OSError) -> str:

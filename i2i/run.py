@@ -12,10 +12,11 @@ import torch
 from i2i.atomic import write_bytes
 from i2i.bundle import save_bundle
 from i2i.config import dump
-from i2i.errors import CheckpointError, DataError, I2IError
+from i2i.errors import CheckpointError, ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints, load
+from i2i.training.logs import say
 from i2i.training.precision import pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.stream import SeededDataset
@@ -24,7 +25,7 @@ from i2i.training.trainer import Trainer
 Report = Callable[[str], None]
 
 
-def train(experiment: Experiment, out: str | Path | None = None, resume: str = "never", report: Report = print) -> int:
+def train(experiment: Experiment, out: str | Path | None = None, resume: str = "never", report: Report = say) -> int:
     """Trains an experiment.
 
     Args:
@@ -41,7 +42,7 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
         I2IError: Nothing was started; says why.
     """
     settings = experiment.settings
-    device = distributed.start(pick_device(settings.device))
+    device = distributed.start(_device(experiment))
     if not distributed.is_main():
         report = _silent
     try:
@@ -96,6 +97,14 @@ def _build_trainer(experiment: Experiment, folder: Path, steps: int, device: tor
         config=experiment.resolved(),
         save_model=lambda path, pipeline, step: save_bundle(path, experiment, pipeline, step),
     )
+
+
+def _device(experiment: Experiment) -> torch.device:
+    try:
+        return pick_device(experiment.settings.device)
+    except I2IError as error:
+        trainer = experiment.root.find(["trainer"])
+        raise ConfigError([trainer.problem(error.message, "device", hints=error.hints)]) from error
 
 
 def _silent(_: str) -> None:
@@ -168,7 +177,13 @@ def _find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | N
             raise _occupied(folder)
         return None
     if resume == "auto":
-        return Checkpoints(folder / "checkpoints").load_newest(report)
+        state = Checkpoints(folder / "checkpoints").load_newest(report)
+        if state is None and (folder / "model.safetensors").exists():
+            raise CheckpointError(
+                f"{folder}: holds a model, and no checkpoint to continue from",
+                ["start in another folder: --out DIR"],
+            )
+        return state
     path = Path(resume)
     if not path.exists():
         raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])

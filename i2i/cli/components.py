@@ -40,19 +40,19 @@ def run(args: argparse.Namespace) -> int:
 def _describe(kind: str, name: str) -> str:
     import inspect
 
-    from i2i.build import describe, parameters_of
+    from i2i.build import FRAMEWORK_ARGUMENTS, describe, parameters_of
     from i2i.registry import registry_of
 
     registry = registry_of(kind)
     component, entry = registry.get(name), registry.entry(name)
     lines = [f"{registry.kind} {name}, from {entry.owner} ({entry.target})", ""]
     for argument, parameter in parameters_of(component).items():
-        if argument in ("networks", "losses", "params"):  # the framework's, not the YAML's
+        if argument in FRAMEWORK_ARGUMENTS:
             continue
         default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
         if argument in ("in_channels", "out_channels"):
             default = "from the data"
         lines.append(f"  {argument}: {describe(parameter.annotation)}; {default}")
-    own_constructor = component.__init__ if "__init__" in vars(component) else None
-    documentation = [inspect.getdoc(component), own_constructor and inspect.getdoc(own_constructor)]
-    return "\n\n".join(["\n".join(lines), *(text for text in documentation if text)])
+    texts = [component.__doc__, component.__init__.__doc__ if "__init__" in vars(component) else None]
+    documentation = [inspect.cleandoc(text) for text in texts if text]
+    return "\n\n".join(["\n".join(lines), *documentation])

@@ -12,7 +12,7 @@ from PIL import ImageFile, TiffImagePlugin
 
 from i2i.decoding import MODE_NOTES, Refused, identify, orientation
 from i2i.errors import DataError
-from i2i.images import describe_os_error, load_image
+from i2i.images import describe_os_error, load_image, open_regular
 
 SUFFIXES = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif")
@@ -128,7 +128,7 @@ def _look(
     path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]]
 ) -> tuple[str, tuple[int, int], tuple[str, ...], str]:
     try:
-        with Path(path).open("rb") as stream:
+        with open_regular(path) as stream:
             image = identify(stream)
             rotation = orientation(image)
             sideways = rotation >= 5 and image.format != "TIFF"  # Pillow has turned a TIFF's size already

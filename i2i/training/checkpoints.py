@@ -59,9 +59,12 @@ class Checkpoints:
             try:
                 return load(path)
             except CheckpointError as error:
-                report(f"{error.message}; trying the one before")
+                report(f"{error.message}; it is passed over")
         if paths:
-            raise CheckpointError(f"{self.folder}: none of {len(paths)} checkpoints can be read")
+            raise CheckpointError(
+                f"{self.folder}: none of {len(paths)} checkpoints can be read",
+                ["--resume PATH continues a copy kept elsewhere", "--out DIR starts afresh in another folder"],
+            )
         return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from i2i.atomic import write_atomically
+
+
+def say(message: str) -> None:
+    """Prints a line; a terminal or pipe that is gone does not end a run."""
+    try:
+        print(message, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class RunLog:
@@ -61,7 +70,7 @@ class RunLog:
         self._bar.set_postfix_str(shown, refresh=False)
         if self._bar.disable and (time.monotonic() - self._printed > 10 or step >= self._steps):
             self._printed = time.monotonic()
-            print(f"step {step}/{self._steps}  {values['images_per_second']:.1f} images/s  {shown}", flush=True)
+            say(f"step {step}/{self._steps}  {values['images_per_second']:.1f} images/s  {shown}")
 
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""
@@ -71,10 +80,6 @@ class RunLog:
         folder.mkdir(exist_ok=True)
         save_image(folder / f"step_{step:08d}.png", grid)
         self._board.add_image("samples", grid, step, dataformats="HWC")
-
-    def say(self, message: str) -> None:
-        tqdm.write(message, file=sys.stdout)
-        sys.stdout.flush()
 
     def close(self) -> None:
         self._bar.close()

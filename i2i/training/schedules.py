@@ -154,18 +154,25 @@ def _at_least(name: str, value: float, least: float) -> None:
 class Timeline:
     """A schedule laid over a run: the factor at each step.
 
+    A schedule that has an end is stretched or shortened to end with the run.
+
     Args:
         schedule: The schedule.
         steps: The run's length.
         steps_per_epoch: May be fractional: an epoch ends when every image was drawn once.
+
+    Attributes:
+        scaled_from: The steps that the schedule was planned for, where it is not the run's length.
     """
 
     def __init__(self, schedule: Schedule, steps: int, steps_per_epoch: float) -> None:
         self.schedule = schedule
         self.units_per_step = 1 / steps_per_epoch if schedule.unit == "epochs" else 1.0
         self.scaled_from: float | None = None
-        planned = None if schedule.length is None else schedule.length / self.units_per_step
-        if schedule.length is not None and planned is not None and planned > steps + 1e-6:
+        if schedule.length is None:
+            return
+        planned = schedule.length / self.units_per_step
+        if abs(planned - steps) >= 1:  # less is what rounding up to whole steps leaves
             self.scaled_from = planned
             self.units_per_step = schedule.length / steps
 

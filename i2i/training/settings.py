@@ -59,6 +59,8 @@ class TrainerSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.seed >= 2**31:
+            raise ValueError(f"seed must be below 2147483648, got {self.seed}")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide the batch_size of {self.batch_size}, got {self.accumulate}")
 

@@ -17,7 +17,7 @@ from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
-from i2i.training.logs import Averages, RunLog
+from i2i.training.logs import Averages, RunLog, say
 from i2i.training.precision import Precision, deterministic_algorithms
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
@@ -263,7 +263,7 @@ class Trainer:
                 ],
             )
         if distributed.is_main():
-            print(f"{what}; the update is left out", flush=True)
+            say(f"{what}; the update is left out")
         return False
 
     def _stopping(self, stop: StopRequest) -> bool:
@@ -325,7 +325,7 @@ class Trainer:
                 self._save_failed = False
             except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
                 self._save_failed = True
-                print(f"step {self.step}: saving failed, training goes on: {' '.join(str(error).split())}", flush=True)
+                say(f"step {self.step}: saving failed, training goes on: {' '.join(str(error).split())}")
         distributed.barrier()
 
     def state(self) -> dict[str, Any]:
