@@ -17,7 +17,7 @@ from i2i.experiment import Experiment
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints, load
 from i2i.training.logs import say
-from i2i.training.precision import pick_device
+from i2i.training.precision import Precision, pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.stream import SeededDataset
 from i2i.training.trainer import Trainer
@@ -70,9 +70,11 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
                 report(f"the run had {len(state['pipeline'])} processes before: from here on it takes another course")
         report(f"{folder}: {steps} steps of {settings.batch_size} on {device}, {trainer.precision.name}")
         code = trainer.fit()
-        if code > 1:
+        if code == 1:
+            report(f"ended at step {trainer.step}; its last save failed, see above")
+        elif code:
             report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {folder}")
-        elif code == 0:
+        else:
             report(f"done: translate with  python tools/translate.py {folder} INPUT OUTPUT")
         return code
     finally:
@@ -100,11 +102,16 @@ def _build_trainer(experiment: Experiment, folder: Path, steps: int, device: tor
 
 
 def _device(experiment: Experiment) -> torch.device:
+    """Resolves the device and tries the precision on it, before anything is written."""
+    settings, trainer = experiment.settings, experiment.root.find(["trainer"])
+    key = "device"
     try:
-        return pick_device(experiment.settings.device)
+        device = pick_device(settings.device)
+        key = "precision"
+        Precision.pick(settings.precision, device)
     except I2IError as error:
-        trainer = experiment.root.find(["trainer"])
-        raise ConfigError([trainer.problem(error.message, "device", hints=error.hints)]) from error
+        raise ConfigError([trainer.problem(error.message, key, hints=error.hints)]) from error
+    return device
 
 
 def _silent(_: str) -> None:

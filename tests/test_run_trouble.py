@@ -228,3 +228,60 @@ def test_the_bundle_names_the_plugin_that_was_run_not_what_became_of_the_file(re
     plugin.write_text("raise SystemExit\n")
     assert run(experiment, tmp_path / "run", report=lambda _: None) == 0
     assert read_info(tmp_path / "run/model.safetensors").networks["G"]["owner"] == {"file": "mine.py", "sha256": digest}
+
+
+def test_auto_does_not_replace_a_model_whose_checkpoints_are_gone(repository, tmp_path, capsys):
+    import shutil
+
+    assert train(repository, tmp_path, "trainer.steps=2") == 0
+    shutil.rmtree(tmp_path / "checkpoints")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    assert train(repository, tmp_path, "trainer.steps=2", "--resume", "auto") == 2
+    assert "holds a model, and no checkpoint to continue from" in capsys.readouterr().err
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_reader_that_goes_away_does_not_end_training(repository, tmp_path):
+    config = str(repository / "configs/tiny/cyclegan.yaml")
+    command = [sys.executable, str(repository / "tools/train.py"), config, *TINY, "trainer.steps=12"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == 0, errors
+    assert log_of(tmp_path / "run")[-1]["step"] == 12
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_named_like_an_image_is_refused_at_once(repository, tmp_path, capsys):
+    for side in ("trainA", "trainB"):
+        (tmp_path / side).mkdir()
+        for index in range(2):
+            Image.new("RGB", (40, 40)).save(tmp_path / side / f"{index}.png")
+    os.mkfifo(tmp_path / "trainA/pipe.png")
+    arguments = [str(repository / "configs/cyclegan_horse2zebra.yaml"), f"data.root={tmp_path}"]
+    assert main("train", [*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "pipe.png: is not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=-1", "<command line> optimizer.lr: invalid learning rate: -1"),
+        ("optimizer.betas=[0.5,2]", "<command line> optimizer.betas: invalid beta parameter at index 1: 2"),
+        ("trainer.seed=99999999999999999999", "<command line> trainer.seed: seed must be below 2147483648"),
+        ("trainer.device=cuda:99", "<command line> trainer.device: the device 'cuda:99' is not available here"),
+        ("trainer.precision=fp16", "<command line> trainer.precision: precision fp16 needs a GPU"),
+        ("losses.cycle.wait=3", "<command line> losses.cycle.wait: unknown key"),
+        ("optimizer.fused=true optimizer.foreach=true", "optimizer: cannot be built: RuntimeError: "),
+        ("name=..", "<command line> name: expected a name that can be a folder's"),
+    ],
+)
+def test_values_of_the_command_line_are_blamed_on_it(repository, tmp_path, capsys, override, message):
+    assert train(repository, tmp_path / "run", "trainer.steps=1", *override.split()) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

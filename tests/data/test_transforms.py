@@ -235,3 +235,12 @@ def test_evaluation_is_calm() -> None:
 def test_equal_sizes() -> None:
     assert single("resize_crop").equalizes_sizes and not single("crop").equalizes_sizes
     assert not single([{"type": "Resize", "height": 3, "width": 3, "p": 0.5}]).equalizes_sizes
+
+
+def test_deep_images_stay_in_range_where_the_kernel_overshoots():
+    edge = np.zeros((64, 64, 3), np.uint16)
+    edge[:, 32:] = 65535
+    transforms = Transforms("resize", 100, None, {"a": "image"})
+    result = transforms({"a": edge}, np.random.default_rng(0), "edge.png")["a"]
+    assert result.dtype == np.float32
+    assert result.min() == 0 and result.max() == 1

@@ -264,3 +264,49 @@ def test_a_network_that_gives_another_size_is_refused_before_training(tmp_path):
 def test_every_pipeline_has_a_tiny_config():
     stems = {path.stem for path in (REPOSITORY / "configs/tiny").glob("*.yaml")}
     assert set(PIPELINES.names()) <= stems
+
+
+def test_padding_agrees_with_torch():
+    class Records(torch.nn.Module):
+        stride, min_size = 8, 8
+
+        def forward(self, x):
+            self.seen = x
+            return x
+
+    for size in ((9, 13), (7, 8), (15, 5)):
+        net, x = Records(), torch.rand(2, 3, *size)
+        fitted(net, x)
+        bottom, right = -size[0] % 8, -size[1] % 8
+        mode = "reflect" if bottom < size[0] and right < size[1] else None
+        if mode:
+            assert torch.equal(net.seen, torch.nn.functional.pad(x, (0, right, 0, bottom), mode=mode))
+        assert net.seen.shape[-2:] == (size[0] + bottom, size[1] + right)
+
+
+def test_accuracy_of_a_perfect_discriminator_is_one_for_every_loss():
+    """LSGAN's labels are 0 and 1: its boundary lies between them, not at 0."""
+    from i2i.losses.adversarial import LSGAN, Hinge, Vanilla
+    from i2i.pipelines.base import WeightedLosses, accuracy
+
+    noise = 0.1 * torch.randn(2, 1, 8, 8)
+    for loss, real, fake in (
+        (LSGAN(), 1.0, 0.0),
+        (LSGAN(1.0, -1.0), 1.0, -1.0),
+        (Vanilla(), 3.0, -3.0),
+        (Hinge(), 1, -1),
+    ):
+        boundary = WeightedLosses([loss], [1.0]).boundary
+        hits = accuracy(real + noise, [fake + noise], boundary)
+        assert (float(hits["real"]), float(hits["fake"])) == (1.0, 1.0)
+        swapped = accuracy(fake + noise, real + noise, boundary)
+        assert (float(swapped["real"]), float(swapped["fake"])) == (0.0, 0.0)
+
+
+def test_channels_that_differ_between_domains_are_told_before_training(tmp_path):
+    data = {"type": "unpaired", "root": str(tmp_path), "channels": [3, 1], "load_size": 36, "crop_size": 32}
+    roles = {"adversarial": {"type": "lsgan"}, "cycle": {"type": "l1"}, "identity": {"type": "l1"}}
+    with pytest.raises(ConfigError, match="a training step on a 2x3x32x32, b 2x1x32x32 fails"):
+        experiment_of("cyclegan", data=data, losses=roles)
+    del roles["identity"]
+    assert experiment_of("cyclegan", data=data, losses=roles).data.channels == {"a": 3, "b": 1}

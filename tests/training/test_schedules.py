@@ -26,8 +26,18 @@ def test_a_short_run_scales_the_schedule_and_says_so():
     assert timeline.factor(9) == pytest.approx(1 - (9 * 20 + 1 - 100) / 101)
 
 
-def test_a_run_as_planned_is_not_scaled():
-    assert Timeline(Linear(1, 1), steps=14, steps_per_epoch=7).scaled_from is None
+def test_a_long_run_stretches_the_schedule_and_says_so():
+    """Else the learning rate would be 0 from the schedule's end on."""
+    timeline = Timeline(Linear(10, 10, unit="steps"), steps=40, steps_per_epoch=1000)
+    assert timeline.scaled_from == 20
+    assert timeline.factor(19) == pytest.approx(1 - (9.5 + 1 - 10) / 11)
+    assert timeline.factor(39) > 0
+
+
+@pytest.mark.parametrize(("length", "batch_size", "epochs"), [(14, 2, 2), (17, 3, 30), (1067, 1, 200), (7, 4, 3)])
+def test_a_run_as_planned_is_not_scaled(length, batch_size, epochs):
+    steps = math.ceil(epochs * length / batch_size)
+    assert Timeline(Linear(epochs - 1, 1), steps, length / batch_size).scaled_from is None
 
 
 def test_fractional_epochs_change_once_each():
