@@ -145,7 +145,7 @@ def test_pix2pix_judges_the_fake_of_before_by_the_discriminator_of_after(tmp_pat
     fake = shared[0]["fake"].detach()
     expected = ((pipeline.D(torch.cat([batch["a"], fake], 1)) - 1) ** 2).mean()  # LSGAN, by hand
     logged = trainer.update(pipeline.phases[1], [batch], shared)
-    assert float(logged["G_adversarial"]) == pytest.approx(float(expected), rel=1e-5)
+    assert logged["G_adversarial"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert float(logged["G_reconstruction"]) == pytest.approx(10 * float((fake - batch["b"]).abs().mean()), rel=1e-5)
 
 
