@@ -305,6 +305,12 @@ def is_override(argument: str) -> bool:
     return _OVERRIDE.match(argument) is not None
 
 
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts a command line's words into names, such as a YAML's path, and overrides."""
+    overrides = [argument for argument in arguments if is_override(argument)]
+    return [argument for argument in arguments if not is_override(argument)], overrides
+
+
 def parse_overrides(overrides: Sequence[str]) -> Node:
     """Turns ``key.path=value`` arguments into one document; a later one wins.
 

@@ -1,9 +1,15 @@
 """Fixtures of the whole suite. Nothing here needs a network or a GPU."""
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # One thread a test process: xdist runs as many processes as there are cores, and threads that wait for a core spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,19 +25,36 @@ def repository() -> Path:
     return REPOSITORY
 
 
+def shared_folder(name: str) -> Path:
+    """What lies outside the repository: golden numbers and real images; without it the test is skipped."""
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"no {name} at {folder}; I2I_SHARED names the folder that holds it")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
-    """Numbers of the reference implementations; they lie outside the repository."""
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"no golden numbers at {folder} (I2I_SHARED names another place)")
-    return folder
+    """Numbers of the reference implementations."""
+    return shared_folder("golden")
+
+
+@pytest.fixture(scope="session")
+def golden(golden_folder: Path) -> "Callable[[str], tuple[dict[str, Tensor], dict]]":
+    """Reads the golden file ``NAME`` as its tensors and its metadata."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    def read(name: str) -> "tuple[dict[str, Tensor], dict]":
+        path = golden_folder / f"{name}.safetensors"
+        with safe_open(path, "pt") as file:
+            metadata = {key: json.loads(value) for key, value in file.metadata().items()}
+        return load_file(path), metadata
+
+    return read
 
 
 @pytest.fixture(scope="session")
 def real_images() -> Path:
-    """Real data sets; they lie outside the repository."""
-    folder = SHARED / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no real images at {folder} (I2I_SHARED names another place)")
-    return folder
+    """Real data sets."""
+    return shared_folder("data")

@@ -24,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.config import is_override
+    from i2i.config import split_arguments
     from i2i.errors import I2IError
     from i2i.registry import did_you_mean
 
-    overrides = [argument for argument in args.arguments if is_override(argument)]
-    names = [argument for argument in args.arguments if not is_override(argument)] or ["animals"]
+    names, overrides = split_arguments(args.arguments)
+    names = names or ["animals"]
     configs = {path.stem.removeprefix("cyclegan_"): path for path in _configs().glob("cyclegan_animals.yaml")}
     if len(names) > 1 or names[0] not in configs:
         shown = ", ".join(configs) or "none: the demo needs a checkout of the repository"

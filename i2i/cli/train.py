@@ -29,11 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.config import is_override
+    from i2i.config import split_arguments
     from i2i.errors import I2IError
 
-    overrides = [argument for argument in args.arguments if is_override(argument)]
-    configs = [argument for argument in args.arguments if not is_override(argument)]
+    configs, overrides = split_arguments(args.arguments)
     if len(configs) != 1:
         raise I2IError(
             f"expected one CONFIG, got {', '.join(configs) or 'none'}",
