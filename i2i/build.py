@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 from i2i.config import Node
-from i2i.errors import ArgumentError, ConfigError, Problem, RegistryError
+from i2i.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError
 from i2i.registry import Registry, did_you_mean
 
 FRAMEWORK_ARGUMENTS = ("networks", "losses", "params")  # of pipelines and optimizers; no YAML sets them
@@ -171,6 +171,8 @@ def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]
         return component(**arguments)
     except ArgumentError as error:
         raise ConfigError([node.problem(str(error), *error.path)]) from error
+    except ArgumentErrors as error:
+        raise ConfigError([node.problem(str(one), *one.path) for one in error.errors]) from error
     except ValueError as error:
         # By convention the message begins with the argument's name.
         named = str(error).partition(" ")[0].rstrip(":,")

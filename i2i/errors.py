@@ -51,6 +51,14 @@ class ArgumentError(ValueError):
         self.path = tuple(path)
 
 
+class ArgumentErrors(ValueError):
+    """Several constructor arguments that are out of range, told at once."""
+
+    def __init__(self, errors: Iterable[ArgumentError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(map(str, self.errors)))
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a configuration.

@@ -43,5 +43,13 @@ def test_all_problems_are_shown_at_once(capsys):
     assert "<command line> generator.num_blocks: expected an integer" in error
 
 
+def test_all_ranges_of_the_trainer_are_shown_at_once(capsys):
+    arguments = ["trainer.steps=-1", "trainer.batch_size=0", "trainer.log_every=0", "trainer.seed=-1"]
+    assert main("train", [str(FOLDER / "base.yml"), *arguments]) == 2
+    error = capsys.readouterr().err
+    for name in ("steps", "batch_size", "log_every", "seed"):
+        assert f"<command line> trainer.{name}: {name} must be at least" in error
+
+
 def test_the_base_they_extend_is_good(capsys):
     assert main("train", [str(FOLDER / "base.yml"), "--dry-run"]) == 0

@@ -4,6 +4,20 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from i2i.errors import ArgumentError, ArgumentErrors
+
+_COUNTS = (
+    "steps",
+    "epochs",
+    "batch_size",
+    "accumulate",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "sample_every",
+    "sample_count",
+    "log_every",
+)
+
 
 @dataclass(frozen=True)
 class TrainerSettings:
@@ -44,25 +58,20 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None:
             raise ValueError("the trainer needs 'steps' or 'epochs'")
-        for name, least in {
-            "steps": 1,
-            "epochs": 1,
-            "batch_size": 1,
-            "accumulate": 1,
-            "seed": 0,
-            "checkpoint_every": 1,
-            "keep_checkpoints": 1,
-            "sample_every": 1,
-            "sample_count": 1,
-            "log_every": 1,
-        }.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        least = dict.fromkeys(_COUNTS, 1) | {"seed": 0}
+        values = {name: getattr(self, name) for name in least}
+        errors = [
+            ArgumentError(f"{name} must be at least {least[name]}, got {value}", (name,))
+            for name, value in values.items()
+            if value is not None and value < least[name]
+        ]
         if self.seed >= 2**31:
-            raise ValueError(f"seed must be below 2147483648, got {self.seed}")
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate must divide the batch_size of {self.batch_size}, got {self.accumulate}")
+            errors.append(ArgumentError(f"seed must be below {2**31}, got {self.seed}", ("seed",)))
+        if self.accumulate > 0 and self.batch_size % self.accumulate:
+            message = f"accumulate must divide the batch_size of {self.batch_size}, got {self.accumulate}"
+            errors.append(ArgumentError(message, ("accumulate",)))
+        if errors:
+            raise ArgumentErrors(errors)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def test_cyclegan_losses_by_hand():
         "identity_y": 5 * (G(y) - y).abs().mean(),
     }
     for name, value in expected.items():
-        assert float(losses[name]) == pytest.approx(float(value), rel=1e-5), name
+        assert losses[name].item() == pytest.approx(value.item(), rel=1e-5), name
 
 
 def test_an_identity_of_weight_zero_costs_nothing():
