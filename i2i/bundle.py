@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from i2i.build import parameters_of
 from i2i.errors import CheckpointError, RegistryError
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Direction, Pipeline
-from i2i.plugins import load_plugin_file, sha256
+from i2i.plugins import installed_version, load_plugin_file, sha256
 from i2i.registry import PIPELINES, REGISTRIES, Registry
 from i2i.trial import owner_of
 
@@ -103,7 +102,7 @@ def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: in
         size=list(experiment.data.size) if experiment.data.size else None,
         seed=experiment.settings.seed,
         config=config,
-        versions={"i2i": _own_version(), "torch": torch.__version__},
+        versions={"i2i": installed_version("i2i") or "unknown", "torch": torch.__version__},
     )
     tensors = {
         f"{letter}.{name}": tensor.detach().cpu().contiguous().clone()
@@ -247,19 +246,13 @@ def _component(
     try:
         return registry.get(name)
     except RegistryError as error:
-        package = f"{owner.get('distribution')} {owner.get('version')}"
+        distribution = owner.get("distribution", "")
+        package = f"{distribution} {owner.get('version')}"
+        upgrade = "--upgrade " if installed_version(distribution) else ""
         raise CheckpointError(
             f"{path}: {what} comes from {package}, which is not installed or does not work here: {error.message}",
-            [f"pip install {'--upgrade ' if _is_installed(owner) else ''}{owner.get('distribution')}"],
+            [f"pip install {upgrade}{distribution}"],
         ) from error
-
-
-def _is_installed(owner: dict[str, str]) -> bool:
-    try:
-        version(owner.get("distribution", ""))
-    except (PackageNotFoundError, ValueError):
-        return False
-    return True
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
@@ -271,10 +264,3 @@ def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
         raise
     except Exception:  # a plugin may compute with numbers that the meta device does not have
         return construct()
-
-
-def _own_version() -> str:
-    try:
-        return version("i2i")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "unknown"

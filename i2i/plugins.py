@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from i2i.errors import RegistryError
@@ -13,6 +14,14 @@ _LOADED: dict[str, str] = {}  # path -> SHA-256 of the code that was run
 def loaded_files() -> dict[str, str]:
     """Returns the plugin files that were run, with the SHA-256 that they had then."""
     return dict(_LOADED)
+
+
+def installed_version(distribution: str) -> str | None:
+    """Returns the version of an installed distribution; a checkout that is not installed has none."""
+    try:
+        return version(distribution)
+    except (PackageNotFoundError, ValueError):  # the latter for a name that cannot be one
+        return None
 
 
 def sha256(path: str | Path) -> str:

@@ -153,7 +153,10 @@ def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
     if out is not None:
         return Path(out)
     if resume not in ("never", "auto"):
-        return _run_of(Path(resume))
+        home = _run_of(Path(resume))
+        if home is None:
+            raise CheckpointError(f"--resume {resume}: lies in no run folder", ["say where to go on: --out DIR"])
+        return home
     parent = Path("runs") / name
     numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
     if resume == "auto" and numbers:
@@ -161,14 +164,12 @@ def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
     return parent / f"{numbers[-1] + 1 if numbers else 1:03d}"
 
 
-def _run_of(checkpoint: Path) -> Path:
-    """Returns the run folder of a checkpoint; a folder is taken for one."""
+def _run_of(checkpoint: Path) -> Path | None:
+    """Returns the run folder that a checkpoint lies in, if any; a folder is taken for one."""
     if checkpoint.is_dir():
         return checkpoint
     folder = checkpoint.absolute().parent
-    if folder.name != "checkpoints":
-        raise CheckpointError(f"--resume {checkpoint}: lies in no run folder", ["say where to go on: --out DIR"])
-    return folder.parent
+    return folder.parent if folder.name == "checkpoints" else None
 
 
 def _holds_run(folder: Path) -> bool:
@@ -194,9 +195,8 @@ def _find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | N
     path = Path(resume)
     if not path.exists():
         raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])
-    if _holds_run(folder) and not (path.parent.name == "checkpoints" or path.is_dir()):
-        raise _occupied(folder)
-    if _holds_run(folder) and _run_of(path).resolve() != folder.resolve():
+    home = _run_of(path)
+    if _holds_run(folder) and (home is None or home.resolve() != folder.resolve()):
         raise _occupied(folder)
     if not path.is_dir():
         return load(path)
@@ -217,10 +217,9 @@ def _compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
     """Refuses to continue a run with another configuration; only its length may grow."""
     now, then = copy.deepcopy(now), copy.deepcopy(then)
     for key in ("steps", "epochs"):
-        longer, before = now["trainer"].get(key), then["trainer"].get(key)
-        if key == "steps" or (longer is not None and before is not None and longer > before):
-            if longer is not None and before is not None and longer < before:
-                continue
+        length, before = now["trainer"].get(key), then["trainer"].get(key)
+        is_new = key == "steps" and (length is None or before is None)
+        if is_new or (length is not None and before is not None and length >= before):
             now["trainer"].pop(key, None)
             then["trainer"].pop(key, None)
     differences = [f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)]

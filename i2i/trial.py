@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from i2i.checks import Data, Problems
 from i2i.config import Node
 from i2i.errors import ConfigError
 from i2i.pipelines.base import Channels, NetworkRole, Pipeline, fitted
-from i2i.plugins import loaded_files
+from i2i.plugins import installed_version, loaded_files
 from i2i.registry import REGISTRIES
 
 
@@ -58,10 +57,7 @@ def owner_of(kind: str, name: str) -> dict[str, str]:
     owner = REGISTRIES[kind].entry(name).owner
     if owner in loaded_files():
         return {"file": Path(owner).name, "sha256": loaded_files()[owner]}
-    try:
-        return {"distribution": owner, "version": version(owner)}
-    except PackageNotFoundError:  # a checkout that is not installed
-        return {"distribution": owner, "version": "unknown"}
+    return {"distribution": owner, "version": installed_version(owner) or "unknown"}
 
 
 @dataclass(frozen=True)
