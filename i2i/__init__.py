@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from i2i.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError
     from i2i.inference.translator import Translator
-    from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms
+    from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
     from i2i.registry import (
         DATASETS,
         DISCRIMINATORS,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
     "inference.translator": ["Translator"],
-    "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms"],
+    "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms", "View"],
     "registry": ["DATASETS", "DISCRIMINATORS", "ENCODERS", "GENERATORS", "LOSSES", "METRICS", "PIPELINES"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -41,6 +41,7 @@ __all__ = [
     "Phase",
     "Pipeline",
     "Terms",
+    "View",
     "DATASETS",
     "DISCRIMINATORS",
     "ENCODERS",

@@ -18,6 +18,7 @@ from torch import nn
 
 from i2i.atomic import write_bytes
 from i2i.build import parameters_of
+from i2i.codecs import Codec, ImageCodec, codec_of, codecs_of
 from i2i.errors import CheckpointError, RegistryError
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Direction, Pipeline
@@ -40,6 +41,7 @@ class BundleInfo:
         networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each.
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
+        domains: What :func:`i2i.codecs.codec_of` makes the codec of each domain of; images where it is empty.
         value_range: Of the tensors that the networks take and give.
         norm_policy: See :func:`i2i.pipelines.policy.translating`.
         dropout_policy: See :func:`i2i.pipelines.policy.translating`.
@@ -59,6 +61,7 @@ class BundleInfo:
     channels: dict[str, int]
     norm_policy: str
     dropout_policy: str
+    domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     pipeline_owner: dict[str, str] = field(default_factory=dict)
     size: list[int] | None = None
     seed: int = 0
@@ -67,6 +70,11 @@ class BundleInfo:
     versions: dict[str, str] = field(default_factory=dict)
     value_range: list[float] = field(default_factory=lambda: [-1.0, 1.0])
     format: int = FORMAT
+
+    def codec(self, domain: str) -> Codec:
+        """Returns the codec of a domain, as users name it."""
+        description = self.domains.get(domain)
+        return codec_of(description) if description else ImageCodec(self.channels[domain])
 
     def input_channels(self, direction: str) -> int:
         return self.channels[direction[0]]
@@ -97,6 +105,7 @@ def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: in
         networks=networks,
         directions=experiment.directions,  # type: ignore[arg-type]
         channels=dict(experiment.dataset.channels),
+        domains={domain: codec.describe() for domain, codec in codecs_of(experiment.dataset).items()},
         norm_policy=pipeline.norm_policy,
         dropout_policy=pipeline.dropout_policy,
         size=list(experiment.data.size) if experiment.data.size else None,
@@ -168,8 +177,13 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}: the bundle's metadata is damaged: {where}: {first['msg']}") from error
     domains = {domain for direction in info.directions for domain in (direction[0], direction[2])}
+    try:
+        fitting = all(info.codec(domain).channels == info.channels[domain] for domain in domains & info.channels.keys())
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the bundle's metadata is damaged: {error}") from error
     sound = (
-        info.directions
+        fitting
+        and info.directions
         and domains <= info.channels.keys()
         and info.norm_policy in ("batch", "running")
         and info.dropout_policy in ("on", "off")

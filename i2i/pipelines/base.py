@@ -7,7 +7,7 @@ which order.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,18 @@ class Terms:
 
     def total(self) -> Tensor:
         return torch.stack(list(self.losses.values())).sum()
+
+
+class View(NamedTuple):
+    """A column of a sample grid.
+
+    Attributes:
+        domain: Whose images these are, ``a`` or ``b``.
+        images: ``[N, C, H, W]``.
+    """
+
+    domain: str
+    images: Tensor
 
 
 class WeightedLosses(nn.Module):
@@ -195,8 +207,8 @@ class Pipeline(nn.Module):
         """Translates images ``[N, C, H, W]`` in [-1, 1] of any size; the size is kept."""
         return fitted(self.members[self.directions[direction]], x)
 
-    def previews(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the columns of a sample grid, each ``[N, C, H, W]`` in [-1, 1]."""
+    def previews(self, batch: Batch) -> dict[str, View]:
+        """Returns the columns of a sample grid."""
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from i2i.pipelines.base import (
     Pipeline,
     Shared,
     Terms,
+    View,
     WeightedLosses,
     accuracy,
     fitted,
@@ -113,13 +114,14 @@ class CycleGAN(Pipeline):
             ("X", self.D_X, self.pool_x, batch["a"], shared["fake_x"]),
         )
 
-    def previews(self, batch: Batch) -> dict[str, Tensor]:
+    def previews(self, batch: Batch) -> dict[str, View]:
         columns = {}
-        for real, there, back, name in ((batch["a"], self.G, self.F, "a"), (batch["b"], self.F, self.G, "b")):
+        for one, other, there, back in (("a", "b", self.G, self.F), ("b", "a", self.F, self.G)):
+            real = batch[one]
             fake = fitted(there, real)
-            columns[f"real {name}"] = real
-            columns["fake b" if name == "a" else "fake a"] = fake
-            columns[f"reconstructed {name}"] = fitted(back, fake)
-            if columns["real a"].shape[1] == batch["b"].shape[1]:  # else the network does not take its own domain
-                columns[f"identity {name}"] = fitted(back, real)
+            columns[f"real {one}"] = View(one, real)
+            columns[f"fake {other}"] = View(other, fake)
+            columns[f"reconstructed {one}"] = View(one, fitted(back, fake))
+            if real.shape[1] == batch[other].shape[1]:  # else the network does not take its own domain
+                columns[f"identity {one}"] = View(one, fitted(back, real))
         return columns

@@ -15,6 +15,7 @@ from i2i.pipelines.base import (
     Pipeline,
     Shared,
     Terms,
+    View,
     WeightedLosses,
     accuracy,
     fitted,
@@ -82,5 +83,9 @@ class Pix2Pix(Pipeline):
             }
         )
 
-    def previews(self, batch: Batch) -> dict[str, Tensor]:
-        return {"input": batch["a"], "output": self.translate(batch["a"], "a2b"), "target": batch["b"]}
+    def previews(self, batch: Batch) -> dict[str, View]:
+        return {
+            "input": View("a", batch["a"]),
+            "output": View("b", self.translate(batch["a"], "a2b")),
+            "target": View("b", batch["b"]),
+        }

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.pipelines.base import Channels, Pipeline, WeightedLosses
+from i2i.pipelines.base import Channels, Pipeline, View, WeightedLosses
 from i2i.registry import LOSSES
 from i2i.testing.clauses import SEED, BrokenClause, Subject, images, seeded
 
@@ -143,9 +143,9 @@ def _check_use(subject: Subject, pipeline: Pipeline, batch: Mapping[str, Tensor]
     pipeline.eval()
     with subject.doing(f"previews fails {shown}"), torch.no_grad():
         columns = pipeline.previews(batch)
-    for name, column in columns.items():
-        fits = isinstance(column, Tensor) and column.ndim == 4 and len(column) == 2
-        subject.require(fits, f"the preview {name!r} is no batch of images")
+    for name, view in columns.items():
+        fits = isinstance(view, View) and view.domain in batch and view.images.ndim == 4 and len(view.images) == 2
+        subject.require(fits, f"the preview {name!r} is no View of a batch of images")
 
 
 def _check_bundle(

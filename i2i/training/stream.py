@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from i2i.codecs import Codec, codecs_of
 from i2i.errors import DataError
 from i2i.plugins import load_plugin_file, loaded_files
 
@@ -77,6 +78,12 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
 
     def __init__(self, dataset: Any, seed: int, swap: bool = False) -> None:
         self.dataset, self.seed, self.swap = dataset, seed, swap
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """What the tensors of each domain mean, exchanged where the domains are."""
+        codecs = codecs_of(self.dataset)
+        return {_swapped(domain): codec for domain, codec in codecs.items()} if self.swap else codecs
 
     def __len__(self) -> int:
         return len(self.dataset)

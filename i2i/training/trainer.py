@@ -299,8 +299,9 @@ class Trainer:
 
     def sample_grid(self) -> Any:
         """Returns a labelled grid of the first images of the data set, uint8 ``[H, W, 3]``."""
-        from i2i.images import make_grid, to_uint8
+        from i2i.images import make_grid
 
+        codecs = self.dataset.codecs
         columns: dict[str, list[Any]] = {}
         policy = (self.pipeline.norm_policy, self.pipeline.dropout_policy)
         with torch.no_grad(), translating(self.pipeline, *policy):
@@ -310,8 +311,9 @@ class Trainer:
                     continue
                 batch = {k: self._to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
                 self._seed("sample", index)
-                for name, images in self.pipeline.previews(batch).items():
-                    columns.setdefault(name, []).append(to_uint8(images[0].float().cpu()))
+                for name, view in self.pipeline.previews(batch).items():
+                    picture = codecs[view.domain].show(view.images[0].float().cpu())
+                    columns.setdefault(name, []).append(picture)
         return make_grid(columns) if columns else None
 
     def save(self) -> None:

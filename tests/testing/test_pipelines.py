@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms
+from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
 from i2i.testing import check_pipeline
 
 
@@ -37,7 +37,7 @@ class Regression(Pipeline):
         self.count += 1
 
     def previews(self, batch):
-        return {"input": batch["a"], "output": self.G(batch["a"])}
+        return {"input": View("a", batch["a"]), "output": View("b", self.G(batch["a"]))}
 
 
 class Impure(Regression):
