@@ -45,6 +45,20 @@ class Entry:
         return EntryPoint(self.name, self.target, "").load()
 
 
+@dataclass(frozen=True)
+class Nested:
+    """Marks a constructor argument that is itself a component of a YAML, ``{type: NAME, ...}``.
+
+    The argument is annotated ``Annotated[Callable[..., nn.Module], Nested("discriminator")]``; the constructor receives
+    a function that builds the component, and passes it the channels: ``discriminator(in_channels=3)``.
+
+    Attributes:
+        kind: The registry that the name is looked up in.
+    """
+
+    kind: str
+
+
 class Registry:
     """The components of one kind.
 
@@ -147,7 +161,10 @@ GENERATORS = Registry(
 )
 DISCRIMINATORS = Registry(
     "discriminator",
-    {"patchgan": "i2i.networks.patchgan:PatchGANDiscriminator"},
+    {
+        "patchgan": "i2i.networks.patchgan:PatchGANDiscriminator",
+        "multiscale": "i2i.networks.multiscale:MultiScaleDiscriminator",
+    },
     "i2i.discriminators",
 )
 ENCODERS = Registry("encoder", {}, "i2i.encoders")
@@ -171,6 +188,7 @@ DATASETS = Registry(
     {
         "paired": "i2i.data.paired:Paired",
         "unpaired": "i2i.data.unpaired:Unpaired",
+        "labels": "i2i.data.labels:Labels",
         "synthetic": "i2i.data.synthetic:Synthetic",
     },
     "i2i.datasets",
@@ -183,7 +201,18 @@ PIPELINES = Registry(
     },
     "i2i.pipelines",
 )
-METRICS = Registry("metric", {}, "i2i.metrics")
+METRICS = Registry(
+    "metric",
+    {
+        "psnr": "i2i.metrics.pixels:PSNR",
+        "ssim": "i2i.metrics.pixels:SSIM",
+        "l1": "i2i.metrics.pixels:L1Distance",
+        "pixel_accuracy": "i2i.metrics.labels:PixelAccuracy",
+        "mean_iou": "i2i.metrics.labels:MeanIoU",
+    },
+    "i2i.metrics",
+)
+TRACKERS = Registry("tracker", {}, "i2i.trackers")
 OPTIMIZERS = Registry(
     "optimizer",
     {
@@ -209,6 +238,7 @@ REGISTRIES = {
         DATASETS,
         PIPELINES,
         METRICS,
+        TRACKERS,
         OPTIMIZERS,
         SCHEDULES,
     )

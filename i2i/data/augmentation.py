@@ -10,7 +10,8 @@ from i2i.registry import did_you_mean
 
 Path = tuple[str | int, ...]
 
-_INTERPOLATIONS = ("INTER_", ("nearest", "linear", "cubic", "area", "lanczos4"))
+_INTERPOLATIONS = ("INTER_", ("nearest", "nearest_exact", "linear", "cubic", "area", "lanczos4"))
+_NEAREST = ("nearest", "nearest_exact")
 _WORDS = {
     "interpolation": _INTERPOLATIONS,
     "mask_interpolation": _INTERPOLATIONS,
@@ -31,7 +32,8 @@ def build_compose(nodes: Sequence[Mapping[str, Any]], extra_targets: Mapping[str
     Raises:
         ArgumentError: An unknown transform or argument, or a value out of range.
     """
-    transforms = _build_all(nodes, path)
+    has_masks = "mask" in extra_targets.values()
+    transforms = _build_all(nodes, path, has_masks)
     return _library().Compose(transforms, additional_targets=dict(extra_targets), is_check_shapes=False)
 
 
@@ -42,13 +44,13 @@ def _library() -> Any:
     return albumentations
 
 
-def _build_all(nodes: Any, path: Path) -> list[Any]:
+def _build_all(nodes: Any, path: Path, has_masks: bool) -> list[Any]:
     if isinstance(nodes, str | Mapping) or not isinstance(nodes, Sequence):
         raise ArgumentError("a list of transforms is needed, as in [{type: HorizontalFlip, p: 0.5}]", path)
-    return [_build(node, (*path, index)) for index, node in enumerate(nodes)]
+    return [_build(node, (*path, index), has_masks) for index, node in enumerate(nodes)]
 
 
-def _build(node: Any, path: Path) -> Any:
+def _build(node: Any, path: Path, has_masks: bool) -> Any:
     if not isinstance(node, Mapping) or not isinstance(node.get("type"), str):
         raise ArgumentError("a transform needs a type, as in {type: HorizontalFlip, p: 0.5}", path)
     name = node["type"]
@@ -67,12 +69,25 @@ def _build(node: Any, path: Path) -> Any:
     if missing:
         raise ArgumentError(f"{name} needs {' and '.join(missing)}", path)
     if "transforms" in arguments:
-        arguments["transforms"] = _build_all(arguments["transforms"], (*path, "transforms"))
+        arguments["transforms"] = _build_all(arguments["transforms"], (*path, "transforms"), has_masks)
+    if has_masks:
+        _keep_labels(arguments, parameters, path)
     for key in arguments.keys() & _WORDS.keys():
         arguments[key] = _constant(key, arguments[key], (*path, key))
     if "area_for_downscale" in parameters:
         arguments.setdefault("area_for_downscale", "image")  # the library's own default aliases
     return _construct(cls, name, arguments, path)
+
+
+def _keep_labels(arguments: dict[str, Any], parameters: Mapping[str, Any], path: Path) -> None:
+    """Sees to it that classes are never mixed: between two ids, interpolation finds a third."""
+    key = "mask_interpolation"
+    if arguments.get(key, "nearest") not in _NEAREST:
+        raise ArgumentError(f"label maps are never interpolated: {' or '.join(_NEAREST)}", (*path, key))
+    if arguments.get("area_for_downscale") == "image_mask":
+        raise ArgumentError("label maps are never averaged: image, not image_mask", (*path, "area_for_downscale"))
+    if "area_for_downscale" in parameters:  # it resizes; plain "nearest" shifts by up to half a pixel then
+        arguments.setdefault(key, "nearest_exact")
 
 
 def _find(name: str, path: Path) -> Any:

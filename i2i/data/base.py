@@ -1,89 +1,99 @@
-"""What datasets of two domains share: finding and checking files, loading, augmentation, the items they give."""
+"""What datasets of two domains share: checking files, loading, augmentation, the items they give."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from i2i.data.domains import known_set
+from i2i.codecs import Codec, load_halves
 from i2i.data.files import Survey, list_images, survey
-from i2i.data.sides import Layout, Side, find_sides, find_splits
-from i2i.data.transforms import Transforms, evaluation_spec
-from i2i.decoding import Refused, fit_channels
+from i2i.data.matching import match_by_name
+from i2i.data.sides import Layout, Side
+from i2i.data.transforms import Spec, Transforms, evaluation_spec
 from i2i.errors import DataError
-from i2i.images import load_image, to_tensor
 
+Size = int | tuple[int, int] | None
 _SHOWN = 10  # files that a message names
 
 
 class TwoDomains(ABC):
-    """Images of two domains, a and b.
+    """Images or labels of two domains, a and b.
 
-    Items are ``{"a", "b": float32 [C, H, W] in [-1, 1], "a_path", "b_path": str}``. Everything random about an item is
-    drawn from the generator given to ``get``. The constructor touches no file: ``scan`` does, on first use.
+    Items are ``{"a", "b": float32 [C, H, W], "a_path", "b_path": str}``. Everything random about an item is drawn from
+    the generator given to ``get``. The constructor touches no file: ``scan`` does, on first use.
 
     Attributes:
-        channels: Channels of a and b.
-        domains: Names of a and b where the set is a known one, else ``("a", "b")``.
+        codecs: What files and tensors of a and b mean.
+        joint: Whether a and b of an item belong together, and so get one geometry.
+        domains: Names of a and b where they are known, else ``("a", "b")``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files of which folder need which conversion, a line each.
     """
 
-    joint: ClassVar[bool]  # whether a and b of an item belong together, and so get one geometry
-
     def __init__(
         self,
         root: str,
-        split: str = "train",
-        load_size: int | tuple[int, int] | None = 286,
-        crop_size: int | tuple[int, int] | None = 256,
-        transforms: str | list[dict[str, Any]] = "resize_crop_flip",
-        eval_transforms: str | list[dict[str, Any]] | None = None,
-        channels: int | tuple[int, int] = 3,
-        layout: Layout = "auto",
-        folders: tuple[str, str] | None = None,
-        check: bool = True,
+        split: str,
+        codecs: Mapping[str, Codec],
+        joint: bool,
+        domains: tuple[str, str],
+        load_size: Size,
+        crop_size: Size,
+        transforms: Spec,
+        eval_transforms: Spec | None,
+        layout: Layout,
+        check: bool,
     ) -> None:
         """
         Args:
             root: The set's folder.
             split: ``train``, ``val`` or ``test``; all but ``train`` are loaded without anything random.
-            load_size: What images are resized to before a crop, a number or [height, width]; null keeps their sizes.
+            codecs: Of a and b.
+            joint: Whether items are pairs.
+            domains: Names of a and b.
+            load_size: What images are resized to before a crop, a number or (height, width); ``None`` keeps sizes.
             crop_size: What is cut out in training, and what other splits are resized to.
-            transforms: ``resize_crop_flip`` or another preset (``resize_crop``, ``resize_flip``, ``resize``,
-                ``crop_flip``, ``crop``, ``flip``, ``none``), or a list of albumentations transforms.
-            eval_transforms: The same for the other splits; null resizes to ``crop_size`` where ``transforms`` resizes.
-            channels: 1, 3 or 4, or one number for a and one for b.
-            layout: ``side_by_side`` (both in one file, left half a), ``folders``, or ``auto`` to see.
-            folders: Names of the folders of a and b where they are not A and B or another usual pair.
+            transforms: A preset or a list; see :class:`i2i.data.transforms.Transforms`.
+            eval_transforms: The same for other splits; ``None`` resizes to ``crop_size`` where ``transforms`` resizes.
+            layout: What the user said about the files.
             check: Whether to look at every file before the first item.
         """
-        sizes = {"load_size": load_size, "crop_size": crop_size}
-        for name, size in sizes.items():
+        for name, size in {"load_size": load_size, "crop_size": crop_size}.items():
             for number in (size,) if isinstance(size, int) else size or ():
                 if number < 1:
                     raise ValueError(f"{name} must be at least 1, got {number}")
-        both = (channels, channels) if isinstance(channels, int) else tuple(channels)
-        if any(number not in (1, 3, 4) for number in both):
-            raise ValueError(f"channels must be 1, 3 or 4, got {channels}")
-        self.root, self.split = root, split
-        self._layout: Layout = layout
-        self._folders, self._check = folders, check
-        self.channels = {"a": both[0], "b": both[1]}
-        known = known_set(root)
-        self.domains = known[1].domains if known else ("a", "b")
+        self.root, self.split, self.joint, self.domains = root, split, joint, domains
+        self.codecs = dict(codecs)
+        self._layout, self._check = layout, check
         training = self._transforms(transforms, load_size, crop_size, "transforms")
         calm = evaluation_spec(transforms) if eval_transforms is None else eval_transforms
         evaluation = self._transforms(calm, load_size, crop_size, "eval_transforms")
-        self.transforms = training if split == "train" else evaluation
+        both = training if split == "train" else evaluation
+        # Without pairs, each domain has its own geometry, and so a pipeline of its own.
+        self.transforms = both[0]
+        self._own_transforms = dict(zip("ab", both * (2 if joint else 1), strict=True))
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
         self._sides: tuple[Side, Side] | None = None
 
     @property
+    def channels(self) -> dict[str, int]:
+        """Channels of a and b."""
+        return {name: codec.channels for name, codec in self.codecs.items()}
+
+    @property
+    @abstractmethod
     def splits(self) -> list[str]:
         """Which of train, val and test the set has."""
-        return find_splits(self.root, self._layout, self._folders)
+
+    @abstractmethod
+    def find(self) -> tuple[Side, Side]:
+        """Finds both sides of the split; their files need not be listed yet.
+
+        Raises:
+            DataError: They are not there.
+        """
 
     def scan(self) -> None:
         """Lists, matches and checks the files, once.
@@ -93,31 +103,21 @@ class TwoDomains(ABC):
         """
         if self._sides is not None:
             return
-        a, b = find_sides(self.root, self.split, self._layout, self._folders, self.channels)
-        a.paths = [str(path) for path in list_images(a.folder)]
-        b.paths = a.paths if b.half else [str(path) for path in list_images(b.folder)]
+        a, b = self.find()
+        a.paths = [str(path) for path in list_images(a.folder) if path.name.endswith(a.ending)]
+        b.paths = a.paths if b.half else [str(p) for p in list_images(b.folder) if p.name.endswith(b.ending)]
         for side in (a, b):
             if not side.paths:
-                raise DataError(f"{str(side.folder.absolute())!r} holds no images")
-        a.paths, b.paths = self.match(a, b)
+                kind = f"{side.ending} files" if side.ending else "images"
+                raise DataError(f"{str(side.folder.absolute())!r} holds no {kind}")
+        if self.joint and not a.half:
+            a.paths, b.paths = match_by_name(a, b)
         for side in (a, b):
             if self.split == "train" and len(side.paths) < 2:
                 raise DataError(f"{str(side.folder.absolute())!r} holds 1 image, training needs at least 2")
         if self._check:
             self._check_files(a, b)
         self._sides = (a, b)
-
-    def match(self, a: Side, b: Side) -> tuple[list[str], list[str]]:
-        """Returns the files of the two sides, as they lie on disk, in an order that belongs together.
-
-        Raises:
-            DataError: Files have no partner.
-        """
-        return a.paths, b.paths
-
-    @abstractmethod
-    def choose(self, index: int, counts: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        """Which file of a and which of b make the item ``index``; ``counts`` are how many files they have."""
 
     def __len__(self) -> int:
         return max(len(side.paths) for side in self._scanned())
@@ -127,6 +127,9 @@ class TwoDomains(ABC):
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Loads an item.
+
+        Without pairs, an epoch is as long as the larger domain. In training b is then drawn at random, so that chance
+        and not the order of the files decides what meets; in other splits the smaller domain repeats.
 
         Args:
             index: 0 to ``len(self) - 1``.
@@ -139,22 +142,24 @@ class TwoDomains(ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         a, b = self._scanned()
-        i, j = self.choose(index, (len(a.paths), len(b.paths)), rng)
-        paths = {"a": a.paths[i], "b": b.paths[j]}
-        if self.joint and paths["a"] == paths["b"]:
-            whole = _load_halves(paths["a"], a, b)[0]
-            images = {"a": _side(whole, a, paths["a"]), "b": _side(whole, b, paths["b"])}
+        j = index
+        if not self.joint:
+            j = int(rng.integers(len(b.paths))) if self.split == "train" else index % len(b.paths)
+        paths = {"a": a.paths[index % len(a.paths)], "b": b.paths[j]}
+        if a.half and b.half and paths["a"] == paths["b"]:
+            (one, other), _ = load_halves(paths["a"], [(a.codec, a.half), (b.codec, b.half)])
+            arrays = {"a": one, "b": other}
         else:
-            images = {"a": _load(paths["a"], a), "b": _load(paths["b"], b)}
+            arrays = {name: side.codec.load(paths[name], side.half)[0] for name, side in (("a", a), ("b", b))}
         if self.joint:
             place = " and ".join(dict.fromkeys(paths.values()))
-            if images["a"].shape[:2] != images["b"].shape[:2] and not self.transforms.equalizes_sizes:
-                raise _different_sizes(paths, {name: image.shape[1::-1] for name, image in images.items()})
-            images = self.transforms(images, rng, place)
+            if arrays["a"].shape[:2] != arrays["b"].shape[:2] and not self.transforms.equalizes_sizes:
+                raise _different_sizes(paths, {name: array.shape[1::-1] for name, array in arrays.items()})
+            arrays = self.transforms(arrays, rng, place)
         else:
-            images = {name: self.transforms({"a": image}, rng, paths[name])["a"] for name, image in images.items()}
+            arrays = {n: self._own_transforms[n]({n: array}, rng, paths[n])[n] for n, array in arrays.items()}
         return {
-            **{name: to_tensor(image) for name, image in images.items()},
+            **{name: self.codecs[name].encode(array) for name, array in arrays.items()},
             **{f"{name}_path": path for name, path in paths.items()},
         }
 
@@ -163,16 +168,15 @@ class TwoDomains(ABC):
         assert self._sides is not None
         return self._sides
 
-    def _transforms(self, spec: Any, load_size: Any, crop_size: Any, argument: str) -> Transforms:
-        targets = {"a": "image", "b": "image"} if self.joint else {"a": "image"}
-        return Transforms(spec, load_size, crop_size, targets, argument)
+    def _transforms(self, spec: Any, load_size: Size, crop_size: Size, argument: str) -> list[Transforms]:
+        targets = {name: codec.target for name, codec in self.codecs.items()}
+        groups = [targets] if self.joint else [{name: target} for name, target in targets.items()]
+        return [Transforms(spec, load_size, crop_size, group, argument) for group in groups]
 
     def _check_files(self, a: Side, b: Side) -> None:
+        surveys = [(a, _survey_halves(a, b))] if a.half else [(side, _survey(side)) for side in (a, b)]
         if a.half:
-            surveys = [(a, _survey_halves(a, b))]
             self._check_shapes(a, surveys[0][1])
-        else:
-            surveys = [(side, survey(side.paths, side.channels)) for side in (a, b)]
         problems = [problem for _, result in surveys for problem in result.problems]
         height, width = self.transforms.least_size
         problems += [
@@ -207,38 +211,18 @@ class TwoDomains(ABC):
             )
 
 
-def _load(path: str, side: Side) -> np.ndarray:
-    if side.half is None:
-        return load_image(path, side.channels)[0]
-    return _side(_load_halves(path, side)[0], side, path)
-
-
-def _load_halves(path: str, *sides: Side) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Loads a file whose halves are fitted to their channels later; transparency is kept for those who want it."""
-    return load_image(path, 4 if any(side.channels == 4 for side in sides) else None)
-
-
-def _side(whole: np.ndarray, side: Side, path: str) -> np.ndarray:
-    """Cuts a side's half out of ``[H, W, C]``."""
-    height, width, _ = whole.shape
-    if width % 2:
-        raise DataError(f"{path}: has two halves side by side, but its width of {width} pixels is odd")
-    half = whole[:, : width // 2] if side.half == "left" else whole[:, width // 2 :]
-    try:
-        return np.ascontiguousarray(fit_channels(half, side.channels)[0])
-    except Refused as error:
-        raise DataError(f"{path}: its {side.half} half {error}", error.hints) from error
+def _survey(side: Side) -> Survey:
+    channels = None if side.codec.needs_pixels else side.codec.channels
+    return survey(side.paths, channels, lambda path: side.codec.load(path)[1], side.codec.needs_pixels)
 
 
 def _survey_halves(a: Side, b: Side) -> Survey:
-    def load(path: str) -> tuple[str, ...]:
-        whole, notes = _load_halves(path, a, b)
-        for side in (a, b):
-            _side(whole, side, path)
-        return notes
-
-    channels = {a.channels, b.channels}
-    result = survey(a.paths, 4 if 4 in channels else min(channels), load)
+    assert a.half and b.half
+    sides = [(a.codec, a.half), (b.codec, b.half)]
+    channels = {codec.channels for codec, _ in sides if not codec.needs_pixels}
+    needs_pixels = any(codec.needs_pixels for codec, _ in sides)
+    wanted = None if needs_pixels else 4 if 4 in channels else min(channels)
+    result = survey(a.paths, wanted, lambda path: load_halves(path, sides)[1], needs_pixels)
     odd = [path for path, (width, _) in result.sizes.items() if width % 2]
     result.problems += [(path, f"its width of {result.sizes[path][0]} pixels cannot be halved") for path in odd]
     return result

@@ -14,11 +14,15 @@ class KnownSet:
             (``trainA``, ``trainB``).
         domains: Names of a (left, A) and b (right, B).
         counts: Images in each published folder; empty where they are not certain.
+        classes: Of its label maps, by name.
+        is_offered: Whether ``prepare_data`` gets it.
     """
 
     layout: Literal["side_by_side", "folders"]
     domains: tuple[str, str]
     counts: Mapping[str, int] = field(default_factory=dict)
+    classes: str | None = None
+    is_offered: bool = True
 
 
 def _folders(a: str, b: str, train: tuple[int, int], test: tuple[int, int]) -> KnownSet:
@@ -29,7 +33,8 @@ def _folders(a: str, b: str, train: tuple[int, int], test: tuple[int, int]) -> K
 KNOWN_SETS: Mapping[str, KnownSet] = {
     "maps": KnownSet("side_by_side", ("aerial", "map"), {"train": 1096, "val": 1098}),
     "facades": KnownSet("side_by_side", ("photo", "label"), {"train": 400, "val": 100, "test": 106}),
-    "cityscapes": KnownSet("side_by_side", ("photo", "label"), {"train": 2975, "val": 500}),
+    "cityscapes": KnownSet("side_by_side", ("photo", "label"), {"train": 2975, "val": 500}, "cityscapes"),
+    "camvid": KnownSet("folders", ("photo", "label"), {}, "camvid", is_offered=False),
     "edges2shoes": KnownSet("side_by_side", ("edges", "shoe"), {"train": 49825, "val": 200}),
     "edges2handbags": KnownSet("side_by_side", ("edges", "handbag"), {"train": 138567, "val": 200}),
     "horse2zebra": _folders("horse", "zebra", (1067, 1334), (120, 140)),

@@ -99,7 +99,10 @@ def check_images(paths: Iterable[str | os.PathLike[str]], channels: int | None =
 
 
 def survey(
-    paths: Sequence[str], channels: int | None = 3, load: Callable[[str], tuple[str, ...]] | None = None
+    paths: Sequence[str],
+    channels: int | None = 3,
+    load: Callable[[str], tuple[str, ...]] | None = None,
+    needs_pixels: bool = False,
 ) -> Survey:
     """Looks at every file's header and at its end; decodes only what these leave in doubt.
 
@@ -109,12 +112,13 @@ def survey(
         paths: Image files.
         channels: As for ``load_image``.
         load: Loads a file in doubt as it will be loaded later, and returns the conversions; ``load_image`` unless said.
+        needs_pixels: Whether every file is in doubt.
     """
     confirm = load or (lambda path: load_image(path, channels)[1])
     result = Survey()
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:  # more than cores: cold disks make threads wait
-        for batch in pool.map(lambda batch: [_look(path, channels, confirm) for path in batch], batches):
+        for batch in pool.map(lambda batch: [_look(path, channels, confirm, needs_pixels) for path in batch], batches):
             for path, size, notes, reason in batch:
                 if reason:
                     result.problems.append((path, reason))
@@ -125,7 +129,7 @@ def survey(
 
 
 def _look(
-    path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]]
+    path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]], needs_pixels: bool
 ) -> tuple[str, tuple[int, int], tuple[str, ...], str]:
     try:
         with open_regular(path) as stream:
@@ -133,7 +137,7 @@ def _look(
             rotation = orientation(image)
             sideways = rotation >= 5 and image.format != "TIFF"  # Pillow has turned a TIFF's size already
             size = image.size[::-1] if sideways else image.size
-            notes = _expected_notes(image, channels)
+            notes = None if needs_pixels else _expected_notes(image, channels)
             if notes is None or not _is_complete(image, stream):
                 return path, size, confirm(path), ""
         return path, size, (*notes, "EXIF rotation") if rotation > 1 else notes, ""

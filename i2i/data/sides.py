@@ -1,10 +1,12 @@
 """Where the two domains of a set lie: in two folders, or side by side in each file."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from i2i.codecs import Codec, Half
 from i2i.data.domains import known_set
 from i2i.data.files import is_image_name
 from i2i.errors import DataError
@@ -21,13 +23,15 @@ class Side:
     Attributes:
         folder: Where they lie.
         half: Which half of each file is this domain's; ``None`` for the whole.
-        channels: Channels to deliver.
+        codec: What its files hold.
+        ending: What the names of its files end in, beyond what partners share; empty for all images.
         paths: The files, once they are listed.
     """
 
     folder: Path
-    half: Literal["left", "right"] | None
-    channels: int
+    half: Half | None
+    codec: Codec
+    ending: str = ""
     paths: list[str] = field(default_factory=list)
 
 
@@ -65,23 +69,21 @@ def find_splits(root: str, layout: Layout = "auto", folders: tuple[str, str] | N
 
 
 def find_sides(
-    root: str, split: str, layout: Layout, folders: tuple[str, str] | None, channels: dict[str, int]
+    root: str, split: str, layout: Layout, folders: tuple[str, str] | None, codecs: Mapping[str, Codec]
 ) -> tuple[Side, Side]:
     """Finds both domains of a split; files are not listed yet.
 
     Raises:
         DataError: The root or the split is missing, or the layout is unknown or ambiguous; says what is there.
     """
-    base = Path(root)
-    if not base.is_dir():
-        raise _missing_root(base)
+    base = check_root(root)
     found = locate(root, split, layout, folders)
     if found is None:
         raise _unknown_layout(base, split, layout, folders)
     a, b = found
     if b is None:
-        return Side(a, "left", channels["a"]), Side(a, "right", channels["b"])
-    return Side(a, None, channels["a"]), Side(b, None, channels["b"])
+        return Side(a, "left", codecs["a"]), Side(a, "right", codecs["b"])
+    return Side(a, None, codecs["a"]), Side(b, None, codecs["b"])
 
 
 def _locate_folders(base: Path, split: str, folders: tuple[str, str] | None) -> tuple[Path, Path] | None:
@@ -105,23 +107,26 @@ def _has_images(folder: Path) -> bool:
         return any(is_image_name(entry.name) for entry in entries)
 
 
-def _missing_root(base: Path) -> DataError:
+def check_root(root: str) -> Path:
+    """Returns the set's folder.
+
+    Raises:
+        DataError: There is none; says where to get it.
+    """
+    base = Path(root)
+    if base.is_dir():
+        return base
     hints = [f"say where it is: data.root=/path/to/{base.name}"]
     known = known_set(str(base))
-    if known:
+    if known and known[1].is_offered:
         hints.insert(0, f"get it: python tools/prepare_data.py {known[0]}")
     hints.append("or begin with configs/cyclegan_animals.yaml, which needs no files")
     kind = "is a file, not a folder" if base.exists() else ""
-    return DataError(f"{str(base.absolute())!r} {kind}" if kind else f"no folder {str(base.absolute())!r}", hints)
+    raise DataError(f"{str(base.absolute())!r} {kind}" if kind else f"no folder {str(base.absolute())!r}", hints)
 
 
 def _unknown_layout(base: Path, split: str, layout: Layout, folders: tuple[str, str] | None) -> DataError:
-    try:
-        names = sorted(path.name + "/" * path.is_dir() for path in base.iterdir() if not path.name.startswith("."))
-    except OSError:
-        names = []
-    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    hints = [f"found there: {listed or 'nothing'}"]
+    hints = [found_there(base)]
     splits = find_splits(str(base), layout, folders)
     if splits:
         hints.append(f"splits found: {', '.join(splits)}")
@@ -134,3 +139,13 @@ def _unknown_layout(base: Path, split: str, layout: Layout, folders: tuple[str, 
         hints.append(f"understood as side by side: {split}/*.jpg, the left half a, the right half b")
     wanted = f"{a!r} and {b!r} of split {split!r}" if folders else f"split {split!r}"
     return DataError(f"{str(base.absolute())!r} has no {wanted}", hints)
+
+
+def found_there(base: Path) -> str:
+    """Says in a hint what a folder holds."""
+    try:
+        names = sorted(path.name + "/" * path.is_dir() for path in base.iterdir() if not path.name.startswith("."))
+    except OSError:
+        names = []
+    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"found there: {listed or 'nothing'}"

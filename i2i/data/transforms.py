@@ -44,7 +44,7 @@ class Transforms:
         load_size: What a preset's ``resize`` resizes to before a crop, a number or (height, width); ``None`` keeps
             sizes.
         crop_size: What a preset's ``crop`` cuts out, and what its ``resize`` resizes to where no crop follows.
-        targets: Image name -> ``image``, or ``mask`` for labels (never interpolated); the first one is an image.
+        targets: Image name -> ``image``, or ``mask`` for labels, which are never interpolated.
         argument: The YAML key of ``spec``, for messages.
 
     Raises:
@@ -61,6 +61,7 @@ class Transforms:
     ) -> None:
         self.nodes = preset(spec, load_size, crop_size, argument) if isinstance(spec, str) else list(spec)
         self._targets = dict(targets)
+        self._first = next((name for name, target in targets.items() if target == "image"), None)
         self._argument = argument
         self._local = threading.local()
         if not isinstance(spec, str):
@@ -110,12 +111,15 @@ class Transforms:
         compose = self._compose()
         seed = int(rng.integers(2**63))
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        first = next(iter(inputs))
+        first = self._first
+        # The library takes sizes from an image, and will not do without one.
+        image = inputs[first] if first else np.zeros(next(iter(inputs.values())).shape, np.uint8)
         try:
-            outputs = compose(image=inputs[first], **{name: x for name, x in inputs.items() if name != first})
+            outputs = compose(image=image, **{name: x for name, x in inputs.items() if name != first})
         except Exception as error:  # transforms raise anything on images they cannot take
             raise _failure(place, error) from error
-        outputs[first] = outputs.pop("image")
+        if first:
+            outputs[first] = outputs.pop("image")
         for name, image in inputs.items():
             output = outputs[name]
             if output.shape[2:] != image.shape[2:] or output.dtype != image.dtype:
@@ -138,7 +142,7 @@ class Transforms:
     def _compose(self) -> Any:
         """This thread's pipeline: a pipeline holds the random state of the item that it works on."""
         if not hasattr(self._local, "compose"):
-            extra = dict(list(self._targets.items())[1:])
+            extra = {name: target for name, target in self._targets.items() if name != self._first}
             self._local.compose = build_compose(self.nodes, extra, (self._argument,))
         return self._local.compose
 

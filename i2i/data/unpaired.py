@@ -2,20 +2,14 @@
 
 from typing import ClassVar
 
-import numpy as np
-
-from i2i.data.base import TwoDomains
+from i2i.data.pictures import Pictures
 
 
-class Unpaired(TwoDomains):
+class Unpaired(Pictures):
     """Two folders of images that do not belong together, or the halves of side-by-side files taken apart.
 
     An epoch is as long as the larger domain. In training, b is drawn at random, so that chance and not the order of the
     files decides which images meet; in other splits, item i is the i-th image of each, the smaller domain repeated.
     """
 
-    joint: ClassVar[bool] = False
-
-    def choose(self, index: int, counts: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        j = int(rng.integers(counts[1])) if self.split == "train" else index % counts[1]
-        return index % counts[0], j
+    is_joint: ClassVar[bool] = False

@@ -1,0 +1,43 @@
+"""Label maps as they stand in files: class ids must reach the codec untouched by any conversion to colours."""
+
+import os
+from io import BytesIO
+
+import numpy as np
+
+from i2i.decoding import Refused, decode, identify, orientation
+from i2i.images import open_regular
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a label map.
+
+    Args:
+        path: Class ids as 8-bit gray or as indices into a palette, or colours. One-bit images hold the ids 0 and 1.
+
+    Returns:
+        uint8 or uint16 ``[H, W, C]``, and the palette ``[256, 3]`` of a file that has one.
+
+    Raises:
+        Refused: It is damaged, lossy where that would change ids, or rotated by EXIF.
+        OSError: It cannot be read.
+    """
+    with open_regular(path) as file:
+        data = file.read()
+    image = identify(BytesIO(data))
+    if image.format == "JPEG" and image.mode == "L":
+        raise Refused("is a gray JPEG, whose compression has changed the class ids", ("save label maps as PNG",))
+    if orientation(image, data) != 1:
+        raise Refused("asks by EXIF to be rotated, which label maps do not do", ("rotate it and save it as PNG",))
+    if image.mode not in ("P", "1"):
+        return decode(data, None)[0], None
+    try:
+        array = np.array(image)
+    except Exception as error:  # decoders raise anything on damaged data
+        raise Refused(f"damaged {image.format} file: {error}") from error
+    if image.mode == "1":
+        return array.astype(np.uint8)[..., None], None
+    palette = np.zeros((256, 3), np.uint8)
+    colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    palette[: len(colours)] = colours
+    return np.ascontiguousarray(array[..., None], np.uint8), palette
