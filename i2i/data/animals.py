@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from i2i.data import anatomy
 from i2i.data.anatomy import EARS, Label, Points, Polygons, Ribbons, outline_animal, outline_ear, pose_animal
 from i2i.data.landscape import PLACES, Array, Colour, Place, paint_landscape
+from i2i.data.painting import Scene, check_drawing, shrink
 
-MIN_SIZE = 32
 STRIPE_PERIOD = 0.085  # of the picture's side: 5.4 pixels at 64
 
 
@@ -45,19 +45,6 @@ _FAR = 0.68  # brightness of what is on the far side
 _TINT_LOW, _TINT_HIGH = (0.97, 0.97, 0.96, 1), (1.03, 1.03, 1.04, 1)  # of red, green, blue; the coverage stays
 _PLACES = tuple(PLACES.values())
 _STRIPE_LIGHT, _STRIPE_DARK = np.array([238.0, 230, 214]), np.array([42.0, 36, 34])
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One picture and where its coat is.
-
-    Attributes:
-        image: uint8 RGB [H, W, 3].
-        mask: bool [H, W], true on the coat: where stripes are, or would be.
-    """
-
-    image: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
 
 
 def draw_animal(seed: int, size: int, striped: bool) -> Scene:
@@ -85,10 +72,7 @@ def draw_partners(seed: int, size: int) -> tuple[Scene, Scene]:
 
 
 def _draw(seed: int, size: int, coats: tuple[bool, ...]) -> list[Scene]:
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
-    if size < MIN_SIZE:
-        raise ValueError(f"size must be at least {MIN_SIZE}, got {size}")
+    check_drawing(seed, size)
     rng = np.random.default_rng(seed)
     place = _PLACES[rng.integers(len(_PLACES))]
     choice = _choose_coats(place)
@@ -100,7 +84,7 @@ def _draw(seed: int, size: int, coats: tuple[bool, ...]) -> list[Scene]:
     labels = _paint_labels(outline_animal(rng, ribbons, STRIPE_PERIOD / frame.scale), frame, size)
 
     # Any pixel a coat touches is in the mask, so what lies outside comes out alike without further care.
-    mask = _shrink(cv2.inRange(labels, int(Label.COAT), int(Label.FAR_STRIPE)), size) > 0
+    mask = shrink(cv2.inRange(labels, int(Label.COAT), int(Label.FAR_STRIPE)), size) > 0
     light = _light(ribbons.outlines, frame, sun, size)
     ground *= 1 - _shadow(ribbons.outlines, frame, sun, size)
     scenes = []
@@ -189,18 +173,11 @@ def _paint_labels(polygons: list[Polygons], frame: _Frame, size: int) -> NDArray
     return labels
 
 
-def _shrink(picture: Array, size: int) -> Array:
-    while len(picture) > size:  # halving is much faster than quartering
-        half = len(picture) // 2
-        picture = cv2.resize(picture, (half, half), interpolation=cv2.INTER_AREA)
-    return picture
-
-
 def _colour(labels: Array, table: NDArray[np.float64], size: int) -> Array:
     """RGB, weighted by coverage, and the coverage: [size, size, 4] in [0, 1]."""
     packed = np.rint(table).astype(np.uint8).view(np.uint32).ravel()
     colours = packed.take(labels, mode="clip").view(np.uint8).reshape(*labels.shape, 4)
-    return _shrink(colours, size).astype(np.float32) * np.float32(1 / 255)
+    return shrink(colours, size).astype(np.float32) * np.float32(1 / 255)
 
 
 _HEIGHTS = {

@@ -117,8 +117,8 @@ def _palette(place: Place) -> Array:
 
 
 @cache
-def _noise() -> Array:
-    """Three seamless noise channels of unit deviation: grain, broad patches, clouds. [_TILE, _TILE, 3]."""
+def noise_tile() -> Array:
+    """Three seamless noise channels of unit deviation: grain, broad patches, clouds. [512, 512, 3]; read only."""
     rng = np.random.default_rng(0)
     fy, fx = np.fft.fftfreq(_TILE, 1 / _TILE)[:, None], np.fft.rfftfreq(_TILE, 1 / _TILE)[None]
     channels = []
@@ -135,4 +135,4 @@ def _tile(size: int) -> Array:
     """The noise, averaged down until a texel is about a pixel of the lower edge, lest small pictures sparkle."""
     factor = 2 ** max(0, round(np.log2(_TEXELS / size)))
     side = _TILE // min(factor, 16)
-    return cv2.resize(_noise(), (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(noise_tile(), (side, side), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
 """The embedded data set: pictures drawn on the fly from a seed, at any size, without files.
 
-One domain so far, plain <-> striped animals. A domain is a function of (seed, size) that returns both sides of a scene,
-so every picture has a true partner: what a perfect translation would give.
+A domain is a function of (seed, size) that returns both sides of a scene, so every picture has a true partner: what a
+perfect translation would give.
 """
 
 import os
@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from i2i.data.animals import MIN_SIZE, Scene, draw_partners
+from i2i.data import animals, maps
+from i2i.data.painting import MIN_SIZE, LabelClass, Scene
 from i2i.images import save_image, to_tensor
 
 
@@ -20,15 +21,27 @@ from i2i.images import save_image, to_tensor
 class _Domain:
     names: tuple[str, str]
     draw: Callable[[int, int], tuple[Scene, Scene]]
+    classes: tuple[LabelClass, ...] = ()
 
 
-_DOMAINS = {"animals": _Domain(("plain", "striped"), draw_partners)}
+Domain = Literal["animals", "maps"]
+_DOMAINS: dict[str, _Domain] = {
+    "animals": _Domain(("plain", "striped"), animals.draw_partners),
+    "maps": _Domain(("aerial", "map"), maps.draw_partners, maps.CLASSES),
+}
 _SPLITS = {"train": 0, "test": 1}
 _SPLIT_BITS = 40  # the seeds of a split share what is above these bits: no length makes splits meet
 
 
 class Synthetic:
-    """Drawn pictures of two domains, by default plain (a) and striped (b) animals, without pairs.
+    """Drawn pictures of two domains, by default without pairs.
+
+    ==========  ==========================  ===========================
+    domain      a                           b
+    ==========  ==========================  ===========================
+    animals     plain                       striped
+    maps        aerial view                 vector map
+    ==========  ==========================  ===========================
 
     Items are ``{"a", "b": float32 [3, S, S] in [-1, 1], "a_path", "b_path": str}`` and, for judging translations,
     ``a_truth, b_truth`` (the true partner, equal outside the mask) and ``a_mask, b_mask`` (bool [1, S, S], where the
@@ -38,11 +51,12 @@ class Synthetic:
         channels: Channels of a and b.
         domains: Names of a and b.
         size: Height and width of the items.
+        classes: Names and colours of the ids that scenes of ``draw`` carry; empty where they carry none.
     """
 
     def __init__(
         self,
-        domain: Literal["animals"] = "animals",
+        domain: Domain = "animals",
         size: int = 64,
         length: int = 1000,
         split: Literal["train", "test"] = "train",
@@ -52,11 +66,11 @@ class Synthetic:
     ) -> None:
         """
         Args:
-            domain: What is drawn: ``animals``.
-            size: Side of the square pictures in pixels, at least 32; stripes show well from 64.
+            domain: What is drawn, see above.
+            size: Side of the square pictures in pixels, at least 32; details show well from 64.
             length: Number of items.
             split: ``train`` or ``test``, which have no picture in common.
-            paired: Whether b is the true partner of a, rather than another animal.
+            paired: Whether b is the true partner of a, rather than another scene.
             load_size: In place of ``size``, as other data sets call it. Nothing is resized: pictures are drawn anew.
             crop_size: In place of ``size`` and ``load_size``. Nothing is cropped.
 
@@ -75,6 +89,7 @@ class Synthetic:
         side = crop_size or load_size or size
         self.channels = {"a": 3, "b": 3}
         self.domains = _DOMAINS[domain].names
+        self.classes = _DOMAINS[domain].classes
         self.size = (side, side)
         self.length, self.split, self.paired = length, split, paired
         self._domain = domain
@@ -121,7 +136,7 @@ def write_split(
     count: int,
     split: Literal["train", "test"] = "test",
     size: int = 64,
-    domain: Literal["animals"] = "animals",
+    domain: Domain = "animals",
     paired: bool = False,
 ) -> tuple[Path, Path]:
     """Writes the first items of a split as PNG files, such as ``plain/000012.png`` and ``striped/000012.png``.
