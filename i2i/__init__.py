@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from i2i.api import train
     from i2i.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError
     from i2i.inference.translator import Translator
     from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
         LOSSES,
         METRICS,
         PIPELINES,
+        TRACKERS,
     )
 
 _HOMES = {
+    "api": ["train"],
     "errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
     "inference.translator": ["Translator"],
     "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms", "View"],
-    "registry": ["DATASETS", "DISCRIMINATORS", "ENCODERS", "GENERATORS", "LOSSES", "METRICS", "PIPELINES"],
+    "registry": ["DATASETS", "DISCRIMINATORS", "ENCODERS", "GENERATORS", "LOSSES", "METRICS", "PIPELINES", "TRACKERS"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -49,6 +52,8 @@ __all__ = [
     "LOSSES",
     "METRICS",
     "PIPELINES",
+    "TRACKERS",
+    "train",
 ]
 
 

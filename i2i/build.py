@@ -2,6 +2,8 @@
 
 A node is ``{type: registered_name, **constructor arguments}``. Its keys are compared with the constructor's signature
 and its values with the annotations before anything is built, so that all problems of a document are shown at once.
+An argument annotated with :class:`~i2i.registry.Nested` is a node itself: checked as any other, and handed to the
+constructor as a function that builds it.
 """
 
 import inspect
@@ -9,13 +11,17 @@ import json
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from i2i.config import Node
 from i2i.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError
-from i2i.registry import Registry, did_you_mean
+from i2i.registry import REGISTRIES, Nested, Registry, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FRAMEWORK_ARGUMENTS = ("networks", "losses", "params")  # of pipelines and optimizers; no YAML sets them
+CHANNELS = ("in_channels", "out_channels")  # of nested components: the constructor around them passes these
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -66,7 +72,7 @@ def check_arguments(component: Callable[..., Any], node: Node, supplied: Collect
     problems = []
     for key, child in given.items():
         if key in parameters:
-            problems += check_value(parameters[key].annotation, child)
+            problems += _check_argument(parameters[key], child)
         else:
             names = [name for name in parameters if name not in FRAMEWORK_ARGUMENTS]
             hints = [f"known here: {', '.join(names) or 'no key but type'}"]
@@ -77,12 +83,33 @@ def check_arguments(component: Callable[..., Any], node: Node, supplied: Collect
     return problems
 
 
+def _check_argument(parameter: inspect.Parameter, node: Node) -> list[Problem]:
+    kind = nested_kind(parameter.annotation)
+    if kind is None:
+        return check_value(parameter.annotation, node)
+    if node.value is None and parameter.default is None:
+        return []
+    try:
+        return check_arguments(find_component(REGISTRIES[kind], node), node, CHANNELS)
+    except ConfigError as error:
+        return list(error.problems)
+
+
+def nested_kind(annotation: Any) -> str | None:
+    """Returns the kind of component that an argument holds, or ``None`` where it holds plain data."""
+    marks = [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, Nested)]
+    return marks[0].kind if marks else None
+
+
 def parameters_of(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the arguments that a node may set, annotations resolved."""
+    constructor = component.__init__ if inspect.isclass(component) else component
     try:
-        hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component)
+        hints = typing.get_type_hints(constructor)
+        marked = typing.get_type_hints(constructor, include_extras=True)
     except Exception:  # a plugin's annotations may name what exists only for its type checker
-        hints = {}
+        hints = marked = {}
+    hints |= {name: hint for name, hint in marked.items() if nested_kind(hint)}
     return {
         name: parameter.replace(annotation=hints.get(name, parameter.annotation))
         for name, parameter in inspect.signature(component).parameters.items()
@@ -90,19 +117,29 @@ def parameters_of(component: Callable[..., Any]) -> dict[str, inspect.Parameter]
     }
 
 
-def check_value(annotation: Any, node: Node) -> list[Problem]:
-    """Compares a value with an annotation; annotations that are no plain data are not checked."""
+def adapter_of(annotation: Any) -> "TypeAdapter[Any] | None":
+    """Returns pydantic's view of an annotation, or ``None`` for one that is no plain data."""
     # Imported here: pydantic takes 0.1 s, and --help and listings need none of it.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-    annotation = _without_tensors(annotation)
+    annotation = without_tensors(annotation)
     if annotation is inspect.Parameter.empty or annotation is Any:
-        return []
+        return None
     try:
-        adapter = TypeAdapter(annotation)
+        return TypeAdapter(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError):
+        return None
+
+
+def check_value(annotation: Any, node: Node) -> list[Problem]:
+    """Compares a value with an annotation; annotations that are no plain data are not checked."""
+    adapter = adapter_of(annotation)
+    if adapter is None:
         return []
+    from pydantic import ValidationError
+
+    annotation = without_tensors(annotation)
     value = node.plain()
     try:
         # JSON's strict mode is YAML's: a list may become a tuple, an integer a float, and nothing else changes.
@@ -113,20 +150,25 @@ def check_value(annotation: Any, node: Node) -> list[Problem]:
     return []
 
 
-def _without_tensors(annotation: Any) -> Any:
+def without_tensors(annotation: Any) -> Any:
     """Drops from unions what no YAML can hold: torch's optimizers say ``float | Tensor`` for a learning rate."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         plain = tuple(argument for argument in arguments if getattr(argument, "__name__", "") != "Tensor")
         return typing.Union[plain]  # noqa: UP007 (built at run time)
     if origin is tuple:
-        return tuple[tuple(map(_without_tensors, arguments))]  # type: ignore[misc]
+        return tuple[tuple(map(without_tensors, arguments))]  # type: ignore[misc]
     return annotation
 
 
 def describe(annotation: Any) -> str:
     """Puts an annotation into words: ``int | None`` is "an integer or null"."""
+    kind = nested_kind(annotation)
+    if kind is not None:
+        return f"a {kind}, {{type: NAME, ...}}"
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return describe(arguments[0])
     if annotation in _WORDS:
         return _WORDS[annotation]
     if origin is Literal:
@@ -166,18 +208,96 @@ def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]
     """
     parameters = parameters_of(component)
     arguments = {key: value for key, value in (supplied or {}).items() if key in parameters}
-    arguments |= {key: value for key, value in node.plain().items() if key != "type"}
+    arguments |= constructor_arguments(component, node)
     try:
         return component(**arguments)
     except ArgumentError as error:
-        raise ConfigError([node.problem(str(error), *error.path)]) from error
+        raise ConfigError([node.problem(str(error), *error.path, hints=error.hints)]) from error
     except ArgumentErrors as error:
-        raise ConfigError([node.problem(str(one), *one.path) for one in error.errors]) from error
+        raise ConfigError([node.problem(str(one), *one.path, hints=one.hints) for one in error.errors]) from error
     except ValueError as error:
         # By convention the message begins with the argument's name.
         named = str(error).partition(" ")[0].rstrip(":,")
         path = (named,) if named in arguments else ()
         raise ConfigError([node.problem(str(error), *path)]) from error
+
+
+def constructor_arguments(component: Callable[..., Any], node: Node) -> dict[str, Any]:
+    """Returns a node's arguments as the constructor takes them: plain data, and functions that build nested components.
+
+    Args:
+        component: The class.
+        node: A mapping; its ``type`` is ignored.
+
+    Raises:
+        ConfigError: A nested component is unknown.
+    """
+    parameters = parameters_of(component)
+    kinds = {name: nested_kind(parameter.annotation) for name, parameter in parameters.items()}
+    arguments = {}
+    for name, child in node.items():
+        kind = kinds.get(name)
+        if name != "type":
+            arguments[name] = child.plain() if kind is None or child.value is None else _factory(kind, child)
+    return arguments
+
+
+def _factory(kind: str, node: Node) -> Callable[..., Any]:
+    component = find_component(REGISTRIES[kind], node)
+
+    def construct(**supplied: Any) -> Any:
+        for name, value in supplied.items():
+            given = node.get(name)
+            if given is not None and given.value != value:
+                hints = ["leave it out: it is taken from there"]
+                message = f"{_shown(given.plain())}, but what is around this {kind} passes {_shown(value)}"
+                raise ConfigError([given.problem(message, hints=hints)])
+        return build(component, node, supplied)
+
+    return construct
+
+
+def complete_arguments(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all of a node's arguments as plain data, defaults and what the framework supplies included.
+
+    Args:
+        component: The class.
+        node: A mapping that passed :func:`check_arguments`.
+        supplied: Taken where the constructor names them and the node does not.
+    """
+    parameters = parameters_of(component)
+    arguments = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    arguments |= {name: value for name, value in supplied.items() if name in parameters}
+    for name, child in node.items():
+        kind = nested_kind(parameters[name].annotation) if name in parameters else None
+        if name == "type":
+            continue
+        if kind is None or child.value is None:
+            arguments[name] = child.plain()
+        else:
+            nested = find_component(REGISTRIES[kind], child)
+            arguments[name] = {"type": type_name(child, kind), **complete_arguments(nested, child, {})}
+    return arguments
+
+
+def on_meta(construct: Callable[[], Any]) -> Any:
+    """Builds a module without memory; one that needs numbers while it is built is built on the CPU first.
+
+    Args:
+        construct: Builds it on torch's current device.
+
+    Raises:
+        ConfigError: As ``construct`` does.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return construct()
+    except (ConfigError, ValueError):
+        raise
+    except Exception:  # a plugin's constructor may raise anything
+        return construct().to("meta")
 
 
 def make(registry: Registry, node: Node, supplied: Mapping[str, Any] | None = None) -> Any:

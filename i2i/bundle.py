@@ -14,17 +14,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from i2i.atomic import write_bytes
-from i2i.build import parameters_of
-from i2i.codecs import Codec, ImageCodec, codec_of, codecs_of
+from i2i.build import constructor_arguments, parameters_of
+from i2i.codecs import Codec, ImageCodec, codec_of
+from i2i.config import node_of
 from i2i.errors import CheckpointError, RegistryError
-from i2i.experiment import Experiment
 from i2i.pipelines.base import Direction, Pipeline
-from i2i.plugins import installed_version, load_plugin_file, sha256
+from i2i.plugins import installed_version, load_plugin_file, loaded_files
 from i2i.registry import PIPELINES, REGISTRIES, Registry
-from i2i.trial import owner_of
 
 FORMAT = 1
 
@@ -37,7 +36,7 @@ class BundleInfo:
         name: The experiment's.
         step: Training steps behind the weights.
         pipeline: ``{"type": ..., **arguments}``.
-        pipeline_owner: Where its code comes from; see :func:`i2i.trial.owner_of`.
+        pipeline_owner: Where its code comes from; see :func:`i2i.plugins.owner_of`.
         networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each.
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
@@ -83,44 +82,15 @@ class BundleInfo:
         return self.channels[direction[2]]
 
 
-def save_bundle(path: Path, experiment: Experiment, pipeline: Pipeline, step: int) -> None:
-    """Writes the generators of a pipeline, whole or not at all."""
-    letters = dict.fromkeys(pipeline.directions.values())
-    networks = {
-        letter: {
-            "kind": plan.kind,
-            "type": plan.type,
-            "arguments": plan.arguments,
-            "owner": plan.owner(),
-        }
-        for letter, plan in experiment.network_plans.items()
-        if letter in letters
-    }
-    config = experiment.resolved()
-    info = BundleInfo(
-        name=experiment.name,
-        step=step,
-        pipeline=config["pipeline"],
-        pipeline_owner=owner_of("pipeline", config["pipeline"]["type"]),
-        networks=networks,
-        directions=experiment.directions,  # type: ignore[arg-type]
-        channels=dict(experiment.dataset.channels),
-        domains={domain: codec.describe() for domain, codec in codecs_of(experiment.dataset).items()},
-        norm_policy=pipeline.norm_policy,
-        dropout_policy=pipeline.dropout_policy,
-        size=list(experiment.data.size) if experiment.data.size else None,
-        seed=experiment.settings.seed,
-        config=config,
-        versions={"i2i": installed_version("i2i") or "unknown", "torch": torch.__version__},
-    )
+def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
+    """Writes the networks of a pipeline that ``info`` names, whole or not at all."""
     tensors = {
         f"{letter}.{name}": tensor.detach().cpu().contiguous().clone()
-        for letter in letters
+        for letter in info.networks
         for name, tensor in pipeline.members[letter].state_dict().items()
     }
     metadata = {key: json.dumps(value) for key, value in asdict(info).items()}
-    data = save(tensors, metadata)
-    write_bytes(path, data, durable=True)
+    write_bytes(path, save(tensors, metadata), durable=True)
 
 
 def find_bundle(model: str | Path, best: bool = False) -> Path:
@@ -215,27 +185,22 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     info = read_info(path)
     for plugin in plugins or []:
         load_plugin_file(plugin)
-    files = list(plugins or [])
     constructors = {}
-    for letter, spec in info.networks.items():
-        what = f"the {spec['kind']} {spec['type']!r} of {letter}"
-        component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"], files)
-        arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
-        constructors[letter] = partial(component, **arguments)
+    for letter in info.networks:
+        component, arguments = network_of(path, info, letter)
+        constructors[letter] = partial(component, **constructor_arguments(component, node_of(arguments)))
     name = info.pipeline["type"]
-    pipeline = _component(path, f"the pipeline {name!r}", PIPELINES, name, info.pipeline_owner, files)
+    pipeline = _component(path, f"the pipeline {name!r}", PIPELINES, name, info.pipeline_owner)
     try:
-        networks = {letter: _on_meta(construct) for letter, construct in constructors.items()}
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        for letter, network in networks.items():
-            own = {k.removeprefix(f"{letter}."): v for k, v in tensors.items() if k.startswith(f"{letter}.")}
-            network.load_state_dict(own, assign=True)
+        networks = {}
+        for letter, construct in constructors.items():
+            network, state = _on_meta(construct), read_state(path, letter)
+            network.load_state_dict(state, assign=True)
             if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
                 # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
-                networks[letter] = network = constructors[letter]()
-                network.load_state_dict(own)
-            network.float()
+                network = construct()
+                network.load_state_dict(state)
+            networks[letter] = network.float()
         arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
         built: Pipeline = pipeline(networks=networks, losses={}, **arguments)
         missing = [own for own in info.directions.values() if built.directions.get(own) not in networks]
@@ -243,19 +208,42 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
             raise ValueError(f"it holds no network for {' and '.join(missing)}")
         return info, built
     except Exception as error:  # damaged metadata reaches constructors, which may raise anything
-        lines = str(error).splitlines() or [type(error).__name__]
-        reason = lines[1].strip() if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
-        raise CheckpointError(f"{path}: its networks and weights do not fit each other: {reason}") from error
+        raise misfit(path, error) from error
 
 
-def _component(
-    path: Path, what: str, registry: Registry, name: str, owner: dict[str, str], plugins: list[str]
-) -> Callable[..., Any]:
+def network_of(path: Path, info: BundleInfo, letter: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Returns the component of one of a bundle's networks and its arguments, as plain data.
+
+    Raises:
+        CheckpointError: Its code is not here.
+    """
+    spec = info.networks[letter]
+    what = f"the {spec['kind']} {spec['type']!r} of {letter}"
+    component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"])
+    return component, {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+
+
+def read_state(path: Path, letter: str) -> dict[str, Tensor]:
+    """Reads the weights of one of a bundle's networks, as a state dict."""
+    with safe_open(str(path), framework="pt") as file:
+        prefix = f"{letter}."
+        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
+
+
+def misfit(path: Path, error: Exception) -> CheckpointError:
+    """Says that weights do not fit a network, with the first reason that torch names."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    reason = lines[1].strip() if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+    return CheckpointError(f"{path}: its networks and weights do not fit each other: {reason}")
+
+
+def _component(path: Path, what: str, registry: Registry, name: str, owner: dict[str, str]) -> Callable[..., Any]:
     """Finds a component's code, once it is sure that it is the code the bundle was made with."""
-    if "file" in owner and not any(sha256(plugin) == owner["sha256"] for plugin in plugins):
+    if "file" in owner and owner["sha256"] not in loaded_files().values():
         raise CheckpointError(
             f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)",
-            [f"if you trust that file: --plugin path/to/{owner['file']}"],
+            [f"if you trust that file: --plugin path/to/{owner['file']}, or in a YAML: plugins: [{owner['file']}]"],
         )
     try:
         return registry.get(name)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from i2i.build import build, check_and_build, find_component, make
+from i2i.build import build, check_and_build, check_arguments, find_component, make, on_meta
 from i2i.config import Node, merge, parse
 from i2i.errors import ConfigError, Problem, RegistryError
 from i2i.pipelines.base import LossRole
@@ -18,7 +18,10 @@ from i2i.training.schedules import Constant, Schedule
 from i2i.training.settings import DataSettings, TrainerSettings
 
 FORMAT = 1
-FRAMEWORK_KEYS = ("format", "name", "plugins", "pipeline", "losses", "data", "optimizer", "schedule", "trainer")
+FRAMEWORK_KEYS = (
+    *("format", "name", "plugins", "init_from", "pipeline", "losses", "data", "optimizer", "schedule", "trainer"),
+    *("validation", "trackers"),
+)
 DATA_KEYS = ("workers", "direction")
 DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
 
@@ -159,13 +162,26 @@ def _check_loss(node: Node, role: LossRole) -> None:
         wanted = "an adversarial loss" if role.family == "adversarial" else "a loss that compares two images"
         raise ConfigError([node.problem(f"{node.plain()['type']!r} is not {wanted}, which this role needs", "type")])
     problems = Problems()
-    problems.attempt(check_and_build, component, node.without(["weight"]))
+    problems.attempt(_try_loss, component, node.without(["weight"]))
     weight = node.get("weight")
     if weight is not None and (not isinstance(weight.value, int | float) or isinstance(weight.value, bool)):
         problems.append(node.problem(f"expected a number, got {weight.plain()!r}", "weight"))
     elif weight is not None and not 0 <= weight.value < float("inf"):
         problems.append(node.problem(f"weight must be at least 0 and finite, got {weight.value}", "weight"))
     problems.stop_if_any()
+
+
+def _try_loss(component: Callable[..., Any], node: Node) -> None:
+    """Builds a loss for nothing, and without memory: one with a backbone looks for the weights and leaves them."""
+    problems = check_arguments(component, node)
+    if problems:
+        raise ConfigError(problems)
+    try:
+        on_meta(lambda: build(component, node))
+    except ConfigError:
+        raise
+    except Exception as error:  # constructors of others may raise anything
+        raise ConfigError([node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
 
 
 def weight_of(loss: Node) -> float:

@@ -6,7 +6,7 @@ mapping whose ``type`` changes is replaced whole. Command-line overrides are one
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,15 @@ class Node:
         return Problem(node.place, (*node.path, *path[depth:]), message, tuple(hints))
 
 
+def node_of(value: Any, path: tuple[Key, ...] = (), place: str = "") -> Node:
+    """Puts plain data into the shape of a document, all of it at one place; by default it stands nowhere."""
+    if isinstance(value, Mapping):
+        return Node({key: node_of(child, (*path, key), place) for key, child in value.items()}, place, path)
+    if isinstance(value, list | tuple):
+        return Node([node_of(child, (*path, index), place) for index, child in enumerate(value)], place, path)
+    return Node(value, place, path)
+
+
 def _has_item(children: Any, key: Key) -> bool:
     return isinstance(children, list) and isinstance(key, int) and key < len(children)
 
@@ -124,14 +133,22 @@ def merge(base: Node, over: Node) -> Node:
         return _merge_items(base, over)
     if not base.is_mapping or not over.is_mapping:
         return over
-    old, new = base.get("type"), over.get("type")
-    if old is not None and new is not None and old.value != new.value:
+    if _is_another(base, over):
         return over
     merged = dict(base.value)
     for key, child in over.items():
         merged[key] = merge(merged[key], child) if key in merged else child
     # An override adds to a mapping that stands in a file; only what it sets itself is its own.
     return replace(base if over.place == COMMAND_LINE else over, value=merged)
+
+
+def _is_another(base: Node, over: Node) -> bool:
+    """Whether a node names another object: of another type, or trained where it was new, or new where it was trained."""
+    old, new = base.get("type"), over.get("type")
+    if old is not None and new is not None and old.value != new.value:
+        return True
+    trained = base.get("bundle") is not None
+    return (old is not None and not trained and over.get("bundle") is not None) or (trained and new is not None)
 
 
 def _merge_items(base: Node, over: Node) -> Node:
@@ -148,11 +165,11 @@ def _merge_items(base: Node, over: Node) -> Node:
     return replace(base, value=merged)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Node:
+def load_config(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Node:
     """Reads a YAML with all that it extends, and applies overrides.
 
     Args:
-        path: The YAML file.
+        config: The YAML file, or what would stand in one; its paths are then relative to the working directory.
         overrides: ``key.path=value``, the value in YAML; a list item is named by its index.
 
     Returns:
@@ -161,7 +178,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Node:
     Raises:
         ConfigError: A file cannot be read or parsed, or an override has no such form.
     """
-    root = merge(_load_chain(Path(path), ()), parse_overrides(overrides))
+    if isinstance(config, Mapping):
+        base = _absolute_plugins(node_of(config, place="<config>"), Path.cwd())
+    else:
+        base = _load_chain(Path(config), ())
+    root = merge(base, parse_overrides(overrides))
     return _absolute_plugins(root, Path.cwd())  # those named on the command line
 
 

@@ -44,11 +44,13 @@ class ArgumentError(ValueError):
     Args:
         message: What is wrong and what would work.
         path: Keys and indices from the node to the culprit, e.g. ``("transforms", 2, "height")``.
+        hints: Ways on, each shown on an indented line of its own.
     """
 
-    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
+    def __init__(self, message: str, path: Sequence[str | int] = (), hints: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.path = tuple(path)
+        self.hints = tuple(hints)
 
 
 class ArgumentErrors(ValueError):

@@ -5,7 +5,8 @@ but no memory, before the data set is touched.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import torch
 from torch import nn
 
 from i2i import checks
-from i2i.build import build, check_arguments, find_component
+from i2i.build import build, check_arguments, find_component, on_meta
+from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_state
+from i2i.codecs import codecs_of
 from i2i.config import Node, load_config
-from i2i.errors import ConfigError
+from i2i.errors import CheckpointError, ConfigError, Problem
+from i2i.held_out import check_trackers, check_validation
 from i2i.pipelines.base import Pipeline, WeightedLosses
+from i2i.plugins import installed_version, owner_of
 from i2i.registry import LOSSES, PIPELINES
-from i2i.trial import check_networks, try_step
+from i2i.trial import check_features, check_networks, try_step
 
 
 class Experiment:
@@ -39,6 +44,9 @@ class Experiment:
         network_plans: The networks, by letter.
         meta_networks: The same, built without memory.
         shapes: Of their inputs and outputs, where the data set tells its images' size.
+        init_from: The bundle that networks start from; ``None`` for none.
+        held_out: The images and metrics of ``validation``; ``None`` for none.
+        trackers: Name, class and node of each.
 
     Raises:
         ConfigError: Holds every problem found.
@@ -62,21 +70,36 @@ class Experiment:
         problems.attempt(checks.check_keys, root, roles)
         loss_nodes = problems.attempt(checks.check_losses, root, pipeline_class.losses)
         optimizer_nodes = problems.attempt(checks.optimizer_nodes, root, roles)
+        self.held_out = problems.attempt(check_validation, root, data)
+        trackers = problems.attempt(check_trackers, root)
+        self.init_from = problems.attempt(_init_from, root)
         self.network_plans, self.meta_networks, self.shapes = check_networks(root, roles, data, problems)
+        if loss_nodes is not None:
+            declared = pipeline_class.losses
+            problems.attempt(check_features, declared, loss_nodes, self.network_plans, self.meta_networks)
+        problems.extend(self._frozen_problems())
         problems.stop_if_any()
+        assert trackers is not None
+        self.trackers = trackers
         assert settings and data and schedule and loss_nodes is not None and optimizer_nodes is not None
         self.settings, self.data, self.schedule = settings, data, schedule
         self.loss_nodes, self.optimizer_nodes = loss_nodes, optimizer_nodes
-        try_step(self._pipeline(self.meta_networks), self.pipeline_node, data)
+        try_step(self._pipeline(self.meta_networks, meta=True), self.pipeline_node, data)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Experiment":
-        """Reads and checks a YAML; ``name`` defaults to the file's."""
-        root = load_config(path, overrides)
-        if root.get("name") is None:
-            name = Node(Path(path).stem, root.place, ("name",))
+    def load(cls, config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> "Experiment":
+        """Reads and checks a YAML, or what would stand in one; ``name`` defaults to the file's."""
+        root = load_config(config, overrides)
+        if root.get("name") is None and not isinstance(config, Mapping):
+            name = Node(Path(config).stem, root.place, ("name",))
             root = Node({"name": name, **root.value}, root.place)
         return cls(root)
+
+    def _frozen_problems(self) -> Iterator[Problem]:
+        for plan in {plan.role: plan for plan in self.network_plans.values()}.values():
+            if plan.frozen and plan.weights is None and self.init_from is None:
+                hints = [f"{plan.role}: {{bundle: PATH, frozen: true}}", "or init_from: PATH for all networks"]
+                yield self.root.problem("a frozen network needs trained weights", plan.role, "frozen", hints=hints)
 
     @property
     def name(self) -> str:
@@ -106,26 +129,81 @@ class Experiment:
     def resolved(self) -> dict[str, Any]:
         """Returns the whole document as plain data, with absolute paths."""
         data = self.root.plain()
-        if isinstance(data["data"].get("root"), str):
-            data["data"]["root"] = str(Path(data["data"]["root"]).expanduser().resolve())
+        held_out = (data.get("validation") or {}).get("data", {})
+        places = [(data["data"], "root"), (held_out, "root"), (data, "init_from")]
+        places += [(data[role], "bundle") for role in self.pipeline_class.networks]
+        for holder, key in places:
+            if isinstance(holder.get(key), str):
+                holder[key] = str(Path(holder[key]).expanduser().resolve())
         return data
 
+    @property
+    def started_letters(self) -> list[str]:
+        """The networks that start from ``init_from``; one with a bundle of its own starts from that."""
+        if self.init_from is None:
+            return []
+        held = read_info(self.init_from).networks
+        return [letter for letter, plan in self.network_plans.items() if plan.weights is None and letter in held]
+
     def build_pipeline(self) -> Pipeline:
-        """Builds networks, losses and pipeline on the CPU; the weights depend on the seed and each network's letter."""
+        """Builds networks, losses and pipeline on the CPU.
+
+        New weights depend on the seed and each network's letter; those of a bundle, or of ``init_from``, are loaded.
+
+        Raises:
+            CheckpointError: A bundle's weights do not fit.
+        """
         networks = {}
         for letter, plan in self.network_plans.items():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed * 1_000_003 + zlib.crc32(letter.encode()))
                 networks[letter] = plan.build()
-        return self._pipeline(networks)
+            source = plan.weights
+            if source is None and self.init_from is not None and letter in self.started_letters:
+                source = (self.init_from, letter)
+            if source is not None:
+                try:
+                    networks[letter].load_state_dict(read_state(*source))
+                except Exception as error:  # load_state_dict of a plugin may raise anything
+                    raise misfit(source[0], error) from error
+        pipeline = self._pipeline(networks)
+        pipeline.frozen = frozenset(letter for letter, plan in self.network_plans.items() if plan.frozen)
+        return pipeline
 
-    def _pipeline(self, networks: Mapping[str, nn.Module]) -> Pipeline:
+    def bundle_info(self, pipeline: Pipeline, step: int, metrics: Mapping[str, float] | None = None) -> BundleInfo:
+        """Describes the bundle of this experiment's pipeline: its generators, and how to use them."""
+        letters = set(pipeline.directions.values())
+        networks = {
+            letter: {"kind": plan.kind, "type": plan.type, "arguments": plan.arguments, "owner": plan.owner()}
+            for letter, plan in self.network_plans.items()
+            if letter in letters
+        }
+        config = self.resolved()
+        return BundleInfo(
+            name=self.name,
+            step=step,
+            pipeline=config["pipeline"],
+            pipeline_owner=owner_of("pipeline", config["pipeline"]["type"]),
+            networks=networks,
+            directions=self.directions,  # type: ignore[arg-type]
+            channels=dict(self.dataset.channels),
+            domains={domain: codec.describe() for domain, codec in codecs_of(self.dataset).items()},
+            norm_policy=pipeline.norm_policy,
+            dropout_policy=pipeline.dropout_policy,
+            size=list(self.data.size) if self.data.size else None,
+            seed=self.settings.seed,
+            config=config,
+            metrics=dict(metrics or {}),
+            versions={"i2i": installed_version("i2i") or "unknown", "torch": torch.__version__},
+        )
+
+    def _pipeline(self, networks: Mapping[str, nn.Module], meta: bool = False) -> Pipeline:
         losses = {}
         for role, nodes in self.loss_nodes.items():
             weights = [checks.weight_of(node) for node in nodes]
             if any(weights) or self.pipeline_class.losses[role].required:
-                built = [build(find_component(LOSSES, node), node.without(["weight"])) for node in nodes]
-                losses[role] = WeightedLosses(built, weights)
+                makers = [partial(build, find_component(LOSSES, node), node.without(["weight"])) for node in nodes]
+                losses[role] = WeightedLosses([on_meta(make) if meta else make() for make in makers], weights)
         pipeline: Pipeline = build(self.pipeline_class, self.pipeline_node, {"networks": networks, "losses": losses})
         return pipeline
 
@@ -133,6 +211,20 @@ class Experiment:
         """Places what the data set has to say about its files at the YAML's ``data.root``."""
         path = ("root",) if self.data.node.get("root") else ()
         return ConfigError([self.data.node.problem(message, *path, hints=hints)])
+
+
+def _init_from(root: Node) -> Path | None:
+    node = root.get("init_from")
+    if node is None:
+        return None
+    if not isinstance(node.value, str):
+        raise ConfigError([node.problem("expected the path of a bundle or a run folder")])
+    try:
+        path = find_bundle(Path(node.value).expanduser()).absolute()
+        read_info(path)
+    except CheckpointError as error:
+        raise ConfigError([node.problem(error.message, hints=error.hints)]) from error
+    return path
 
 
 def _pipeline_class(root: Node) -> type[Pipeline]:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from i2i.errors import RegistryError
+from i2i.registry import REGISTRIES
 
 _LOADED: dict[str, str] = {}  # path -> SHA-256 of the code that was run
 
@@ -22,6 +23,14 @@ def installed_version(distribution: str) -> str | None:
         return version(distribution)
     except (PackageNotFoundError, ValueError):  # the latter for a name that cannot be one
         return None
+
+
+def owner_of(kind: str, name: str) -> dict[str, str]:
+    """Tells where a component's code comes from: a distribution with its version, or a local file with its SHA-256."""
+    owner = REGISTRIES[kind].entry(name).owner
+    if owner in _LOADED:
+        return {"file": Path(owner).name, "sha256": _LOADED[owner]}
+    return {"distribution": owner, "version": installed_version(owner) or "unknown"}
 
 
 def sha256(path: str | Path) -> str:

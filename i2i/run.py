@@ -1,31 +1,34 @@
 """A training run from a checked experiment to a folder: new, resumed or found finished."""
 
-import copy
 import math
-from collections.abc import Callable, Sequence
+import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from i2i.atomic import write_bytes
 from i2i.bundle import save_bundle
-from i2i.config import dump
-from i2i.errors import CheckpointError, ConfigError, DataError, I2IError
+from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
+from i2i.run_folder import Report, compare, find_state, prepare, run_folder
 from i2i.training import distributed
-from i2i.training.checkpoints import Checkpoints, load
 from i2i.training.logs import say
 from i2i.training.precision import Precision, pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.stream import SeededDataset
-from i2i.training.trainer import Trainer
+from i2i.training.trackers import Trackers
+from i2i.training.trainer import Run, Trainer
+from i2i.training.updater import Updater
+from i2i.training.validation import Validation
 
-Report = Callable[[str], None]
 
-
-def train(experiment: Experiment, out: str | Path | None = None, resume: str = "never", report: Report = say) -> int:
+def train(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    resume: str = "never",
+    report: Report = say,
+    max_hours: float | None = None,
+) -> tuple[int, Path]:
     """Trains an experiment.
 
     Args:
@@ -34,13 +37,16 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
         resume: ``never``; ``auto`` continues the folder's newest checkpoint, or starts afresh; a path continues that
             checkpoint or run folder.
         report: Receives lines for the user.
+        max_hours: When to stop at the latest, counted from now, with a checkpoint to go on from.
 
     Returns:
-        0 when done, 130 or 143 when stopped by SIGINT or SIGTERM.
+        The exit code (0 when done or at ``max_hours``, 1 when the last save failed, 130 or 143 when stopped by a
+        signal) and the run folder.
 
     Raises:
         I2IError: Nothing was started; says why.
     """
+    deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
     settings = experiment.settings
     device = distributed.start(_device(experiment))
     if not distributed.is_main():
@@ -51,54 +57,128 @@ def train(experiment: Experiment, out: str | Path | None = None, resume: str = "
             message = f"trainer.batch_size: {settings.batch_size} images do not divide into {shares} shares"
             raise I2IError(message, [f"{distributed.world_size()} processes x {settings.accumulate} parts"])
         folder = distributed.from_main(run_folder(experiment.name, out, resume))
-        state = _find_state(folder, resume, report)
+        state = find_state(folder, resume, report)
         scan(experiment, report)
+        validation = _validation(experiment)
         steps = total_steps(experiment, len(experiment.dataset))
+        config = experiment.resolved()
         if state is not None:
-            _compare(experiment.resolved(), state["config"], folder)
+            compare(config, state["config"], folder)
             if state["step"] >= steps:
                 report(f"{folder}: finished already, at step {state['step']}")
-                return 0
+                return 0, folder
+        updater = build_updater(experiment, steps, len(experiment.dataset), device, report)
         distributed.barrier()  # nobody writes into the folder before all have looked at it
         is_numbered = out is None and state is None
-        folder = distributed.from_main(_prepare(folder, experiment, state, is_numbered))
-        trainer = _build_trainer(experiment, folder, steps, device, report)
-        if state is not None:
-            trainer.load(state)
-            report(f"resumed at step {trainer.step}")
-            if len(state["pipeline"]) != distributed.world_size():
-                report(f"the run had {len(state['pipeline'])} processes before: from here on it takes another course")
-        report(f"{folder}: {steps} steps of {settings.batch_size} on {device}, {trainer.precision.name}")
-        code = trainer.fit()
-        if code == 1:
-            report(f"ended at step {trainer.step}; its last save failed, see above")
-        elif code:
-            report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {folder}")
-        else:
-            report(f"done: translate with  python tools/translate.py {folder} INPUT OUTPUT")
-        return code
+        folder = distributed.from_main(prepare(folder, config, state, is_numbered))
+        run = Run(
+            folder=folder,
+            dataset=_seeded(experiment, experiment.dataset),
+            steps=steps,
+            workers=experiment.data.settings.worker_count(device.type),
+            config=config,
+            save_model=lambda path, step, metrics: save_bundle(
+                path, experiment.bundle_info(updater.pipeline, step, metrics), updater.pipeline
+            ),
+            validation=validation,
+            trackers=_trackers(experiment),
+            deadline=deadline,
+        )
+        return _fit(experiment, Trainer(updater, run), state, report), folder
     finally:
         distributed.stop()
 
 
-def _build_trainer(experiment: Experiment, folder: Path, steps: int, device: torch.device, report: Report) -> Trainer:
+def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, object] | None, report: Report) -> int:
+    run, updater = trainer.run, trainer.updater
+    if state is not None:
+        trainer.load(state)
+        report(f"resumed at step {trainer.step}")
+        before = len(state["pipeline"])  # type: ignore[arg-type]
+        if before != distributed.world_size():
+            report(f"the run had {before} processes before: from here on it takes another course")
+    batch, precision = experiment.settings.batch_size, updater.precision.name
+    report(f"{run.folder}: {run.steps} steps of {batch} on {trainer.device}, {precision}")
+    run.trackers.tell("on_start", experiment.name, run.config, run.folder)
+    code = trainer.fit()
+    run.trackers.tell("on_end")
+    if code == 1:
+        report(f"ended at step {trainer.step}; its last save failed, see above")
+    elif code:
+        report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {run.folder}")
+    elif trainer.step < run.steps:
+        report(f"time is up at step {trainer.step}, checkpoint written; go on with: --resume auto --out {run.folder}")
+    else:
+        report(f"done: translate with  python tools/translate.py {run.folder} INPUT OUTPUT")
+    return code
+
+
+def build_updater(experiment: Experiment, steps: int, images: int, device: torch.device, report: Report) -> Updater:
+    """Builds networks, losses and optimizers on the device.
+
+    Args:
+        experiment: Of which.
+        steps: The run's length.
+        images: Of the data set: what an epoch is.
+        device: Where.
+        report: Receives lines for the user.
+    """
     settings = experiment.settings
-    timeline = Timeline(experiment.schedule, steps, len(experiment.dataset) / settings.batch_size)
+    timeline = Timeline(experiment.schedule, steps, images / settings.batch_size)
     if timeline.scaled_from is not None:
         report(f"schedule: planned for {timeline.scaled_from:.0f} steps, scaled to the run's {steps}")
-    return Trainer(
-        pipeline=experiment.build_pipeline(),
-        dataset=SeededDataset(experiment.dataset, settings.seed, experiment.data.settings.direction == "b2a"),
-        optimizers={role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles},
-        timeline=timeline,
-        settings=settings,
-        steps=steps,
-        workers=experiment.data.settings.worker_count(device.type),
-        device=device,
-        folder=folder,
-        config=experiment.resolved(),
-        save_model=lambda path, pipeline, step: save_bundle(path, experiment, pipeline, step),
+    pipeline = experiment.build_pipeline().to(device)
+    if experiment.init_from is not None:
+        fresh = [letter for letter in pipeline.members if letter not in experiment.started_letters]
+        rest = f"; new: {', '.join(fresh)}" if fresh else ""
+        report(f"started from {experiment.init_from}: {', '.join(experiment.started_letters)}{rest}")
+    if pipeline.frozen:
+        report(f"frozen: {', '.join(sorted(pipeline.frozen))}")
+    optimizers = {role: partial(experiment.build_optimizer, role) for role in experiment.optimizer_roles}
+    return Updater(pipeline, optimizers, timeline, settings, device)
+
+
+def _seeded(experiment: Experiment, dataset: object) -> SeededDataset:
+    return SeededDataset(dataset, experiment.settings.seed, experiment.data.settings.direction == "b2a")
+
+
+def _trackers(experiment: Experiment) -> Trackers:
+    """Builds the trackers, in the first process alone."""
+    return Trackers(
+        (name, partial(component, **{k: v for k, v in node.plain().items() if k != "type"}))
+        for name, component, node in (experiment.trackers if distributed.is_main() else ())
     )
+
+
+def _validation(experiment: Experiment) -> Validation | None:
+    """Readies the held-out images.
+
+    Raises:
+        ConfigError: There are none, or a metric cannot be had of them.
+    """
+    held_out = experiment.held_out
+    if held_out is None:
+        return None
+    is_single = len(experiment.directions) == 1
+    suffixes = {own: "" if is_single else f"_{asked}" for asked, own in experiment.directions.items()}
+    settings, dataset = held_out.settings, held_out.dataset
+    try:
+        if hasattr(dataset, "scan"):
+            dataset.scan()
+        validation = Validation(
+            _seeded(experiment, dataset),
+            held_out.metrics,
+            suffixes,  # type: ignore[arg-type]
+            settings.every,
+            settings.best and settings.best + next(iter(suffixes.values())),
+            getattr(held_out.metrics.get(settings.best or ""), "higher_is_better", True),
+            min(settings.count or len(dataset), len(dataset)),
+            experiment.settings.seed,
+        )
+        validation.check()
+    except DataError as error:
+        raise ConfigError([held_out.node.problem(error.message, hints=error.hints)]) from error
+    return validation
 
 
 def _device(experiment: Experiment) -> torch.device:
@@ -142,122 +222,3 @@ def scan(experiment: Experiment, report: Report) -> None:
         raise experiment.dataset_problem(error.message, error.hints) from error
     for note in getattr(experiment.dataset, "notes", ()):
         report(f"data: {note}")
-
-
-def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
-    """Picks the run folder: the one asked for, the one to resume, or the next free ``runs/NAME/NUMBER``.
-
-    Raises:
-        CheckpointError: The checkpoint to resume lies in no run folder.
-    """
-    if out is not None:
-        return Path(out)
-    if resume not in ("never", "auto"):
-        home = _run_of(Path(resume))
-        if home is None:
-            raise CheckpointError(f"--resume {resume}: lies in no run folder", ["say where to go on: --out DIR"])
-        return home
-    parent = Path("runs") / name
-    numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
-    if resume == "auto" and numbers:
-        return parent / f"{numbers[-1]:03d}"
-    return parent / f"{numbers[-1] + 1 if numbers else 1:03d}"
-
-
-def _run_of(checkpoint: Path) -> Path | None:
-    """Returns the run folder that a checkpoint lies in, if any; a folder is taken for one."""
-    if checkpoint.is_dir():
-        return checkpoint
-    folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "checkpoints" else None
-
-
-def _holds_run(folder: Path) -> bool:
-    return (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
-
-
-def _find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | None:
-    """Returns the checkpoint to continue, or ``None`` to start afresh."""
-    if folder.exists() and not folder.is_dir():
-        raise I2IError(f"--out {folder}: not a folder")
-    if resume == "never":
-        if _holds_run(folder):
-            raise _occupied(folder)
-        return None
-    if resume == "auto":
-        state = Checkpoints(folder / "checkpoints").load_newest(report)
-        if state is None and (folder / "model.safetensors").exists():
-            raise CheckpointError(
-                f"{folder}: holds a model, and no checkpoint to continue from",
-                ["start in another folder: --out DIR"],
-            )
-        return state
-    path = Path(resume)
-    if not path.exists():
-        raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])
-    home = _run_of(path)
-    if _holds_run(folder) and (home is None or home.resolve() != folder.resolve()):
-        raise _occupied(folder)
-    if not path.is_dir():
-        return load(path)
-    state = Checkpoints(path / "checkpoints").load_newest(report)
-    if state is None:
-        raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
-    return state
-
-
-def _occupied(folder: Path) -> I2IError:
-    return I2IError(
-        f"--out {folder}: the folder already holds a run",
-        ["continue it with --resume auto", "or start in another folder: --out DIR"],
-    )
-
-
-def _compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
-    """Refuses to continue a run with another configuration; only its length may grow."""
-    now, then = copy.deepcopy(now), copy.deepcopy(then)
-    for key in ("steps", "epochs"):
-        length, before = now["trainer"].get(key), then["trainer"].get(key)
-        is_new = key == "steps" and (length is None or before is None)
-        if is_new or (length is not None and before is not None and length >= before):
-            now["trainer"].pop(key, None)
-            then["trainer"].pop(key, None)
-    differences = [f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)]
-    if differences:
-        raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
-
-
-_ABSENT = "nothing"
-
-
-def _differences(path: Sequence[str], old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        return [d for key in keys for d in _differences([*path, key], old.get(key, _ABSENT), new.get(key, _ABSENT))]
-    return [] if old == new else [(".".join(path), old, new)]
-
-
-def _prepare(folder: Path, experiment: Experiment, state: dict[str, Any] | None, is_numbered: bool) -> Path:
-    """Makes the run folder, or readies the one to continue; returns it."""
-    if not distributed.is_main():
-        return folder
-    try:
-        if is_numbered:
-            folder = _claim(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
-        write_bytes(folder / "config.yaml", dump(experiment.resolved()).encode(), durable=True)
-    except OSError as error:
-        raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error
-    return folder
-
-
-def _claim(folder: Path) -> Path:
-    """Makes the folder, or the next number's where another process was faster."""
-    while True:
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            folder = folder.with_name(f"{int(folder.name) + 1:03d}")
-        else:
-            return folder

@@ -1,19 +1,21 @@
 """Networks as they will be, tried on the meta device: tensors there have shapes, and neither memory nor numbers."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from i2i.build import build, check_arguments, find_component, parameters_of
+from i2i.build import build, check_arguments, complete_arguments, find_component, on_meta
+from i2i.bundle import BundleInfo, find_bundle, network_of, read_info
 from i2i.checks import Data, Problems
-from i2i.config import Node
-from i2i.errors import ConfigError
-from i2i.pipelines.base import Channels, NetworkRole, Pipeline, fitted
-from i2i.plugins import installed_version, loaded_files
+from i2i.config import Node, node_of
+from i2i.errors import CheckpointError, ConfigError
+from i2i.pipelines.base import Channels, LossRole, NetworkRole, Pipeline, fitted
+from i2i.plugins import owner_of
 from i2i.registry import REGISTRIES
 
 
@@ -28,6 +30,8 @@ class NetworkPlan:
         type: The registered name.
         arguments: All constructor arguments, defaults and what the framework supplies included.
         channels: The domains that it reads and writes.
+        weights: The bundle that its weights come from, and the letter that they have there.
+        frozen: Whether it stays as it is.
     """
 
     role: str
@@ -36,6 +40,8 @@ class NetworkPlan:
     type: str
     arguments: dict[str, Any]
     channels: Channels
+    weights: tuple[Path, str] | None = None
+    frozen: bool = False
 
     def build(self) -> nn.Module:
         """Builds the network on torch's current device.
@@ -52,14 +58,6 @@ class NetworkPlan:
         return owner_of(self.kind, self.type)
 
 
-def owner_of(kind: str, name: str) -> dict[str, str]:
-    """Tells where a component's code comes from: a distribution with its version, or a local file with its SHA-256."""
-    owner = REGISTRIES[kind].entry(name).owner
-    if owner in loaded_files():
-        return {"file": Path(owner).name, "sha256": loaded_files()[owner]}
-    return {"distribution": owner, "version": installed_version(owner) or "unknown"}
-
-
 @dataclass(frozen=True)
 class Shapes:
     """The shapes of what goes into a network, and of each output."""
@@ -71,12 +69,63 @@ class Shapes:
 def plan_networks(role: str, spec: NetworkRole, node: Node, data: Data | None) -> dict[str, NetworkPlan]:
     """Plans the networks of a role; without data, whose channels they need, it only checks the node.
 
+    A node is ``{type: NAME, **arguments}``, or ``{bundle: PATH}`` for networks that were trained before; either may say
+    ``frozen: true``.
+
     Raises:
         ConfigError: Holds every problem found.
     """
+    frozen = node.get("frozen")
+    if frozen is not None and not isinstance(frozen.value, bool):
+        raise ConfigError([frozen.problem(f"expected true or false, got {frozen.plain()!r}")])
+    is_frozen = frozen is not None and frozen.value
+    node = node.without(["frozen"]) if node.is_mapping else node
+    if node.get("bundle") is None:
+        plans = _plan_new(role, spec, node, data)
+    else:
+        plans = _plan_trained(role, spec, node, data)
+    return {letter: replace(plan, frozen=is_frozen) for letter, plan in plans.items()}
+
+
+def _plan_trained(role: str, spec: NetworkRole, node: Node, data: Data | None) -> dict[str, NetworkPlan]:
+    """Plans networks as a bundle has them."""
+    bundle = node.value["bundle"]
+    extra = [child.problem("unknown key beside 'bundle'") for key, child in node.items() if key != "bundle"]
+    if extra:
+        raise ConfigError(extra)
+    if not isinstance(bundle.value, str):
+        raise ConfigError([bundle.problem("expected the path of a bundle or a run folder")])
+    try:
+        path = find_bundle(Path(bundle.value).expanduser())
+        info = read_info(path)
+        plans = {}
+        for letter in spec.makes:
+            source = _letter_in(info, letter, spec, bundle)
+            _, arguments = network_of(path, info, source)
+            trained = node_of({"type": info.networks[source]["type"], **arguments}, bundle.path, bundle.place)
+            own = replace(spec, makes={letter: spec.makes[letter]})
+            for plan in _plan_new(role, own, trained, data).values():
+                plans[letter] = replace(plan, weights=(path.absolute(), source))
+    except CheckpointError as error:
+        raise ConfigError([bundle.problem(error.message, hints=error.hints)]) from error
+    return plans
+
+
+def _letter_in(info: BundleInfo, letter: str, spec: NetworkRole, bundle: Node) -> str:
+    """Finds a network in a bundle: that of the same letter, or the only one where only one is needed."""
+    fitting = [own for own, network in info.networks.items() if network["kind"] == spec.kind]
+    if letter in fitting:
+        return letter
+    if len(fitting) == 1 and len(spec.makes) == 1:
+        return fitting[0]
+    holds = ", ".join(f"{own} ({network['kind']})" for own, network in info.networks.items())
+    message = f"the bundle holds no {spec.kind} {letter}, which this pipeline needs"
+    raise ConfigError([bundle.problem(message, hints=[f"it holds {holds}"])])
+
+
+def _plan_new(role: str, spec: NetworkRole, node: Node, data: Data | None) -> dict[str, NetworkPlan]:
     component = find_component(REGISTRIES[spec.kind], node)
     problems = check_arguments(component, node, ("in_channels", "out_channels"))
-    parameters = parameters_of(component)
     plans = {}
     for letter, channels in spec.makes.items() if data is not None else ():
         assert data is not None
@@ -89,9 +138,7 @@ def plan_networks(role: str, spec: NetworkRole, node: Node, data: Data | None) -
                 domains = " + ".join(channels.inputs if name == "in_channels" else channels.outputs)
                 message = f"{given.plain()}, but {letter} has {count} there: the channels of {domains} in the data"
                 problems.append(node.problem(message, name, hints=["leave it out: it is taken from the data"]))
-        arguments = {k: p.default for k, p in parameters.items() if p.default is not p.empty}
-        arguments |= {k: v for k, v in supplied.items() if k in parameters}
-        arguments |= {k: v for k, v in node.plain().items() if k != "type"}
+        arguments = complete_arguments(component, node, supplied) if not problems else {}
         plans[letter] = NetworkPlan(role, node, spec.kind, node.plain()["type"], arguments, channels)
     if problems:
         raise ConfigError(problems)
@@ -105,17 +152,12 @@ def build_on_meta(plan: NetworkPlan) -> nn.Module:
         ConfigError: The constructor refused an argument, or failed.
     """
     try:
-        with torch.device("meta"):
-            return plan.build()
+        network: nn.Module = on_meta(plan.build)
+        return network
     except ConfigError:
         raise
-    except Exception:  # a plugin's constructor may raise anything
-        try:
-            return plan.build().to("meta")
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError([plan.node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
+    except Exception as error:  # a plugin's constructor may raise anything
+        raise ConfigError([plan.node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
 
 
 def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data) -> Shapes | None:
@@ -144,6 +186,35 @@ def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data) 
             raise ConfigError([plan.node.problem(message)])
     outputs = [y] if isinstance(y, torch.Tensor) else list(y)
     return Shapes(list(x.shape), [list(output.shape) for output in outputs])
+
+
+def check_features(
+    declared: Mapping[str, LossRole],
+    used: Mapping[str, Sequence[Node]],
+    plans: Mapping[str, NetworkPlan],
+    networks: Mapping[str, nn.Module],
+) -> None:
+    """Checks that networks have the feature maps which losses compare.
+
+    Args:
+        declared: The pipeline's loss roles.
+        used: The losses of each role.
+        plans: The networks, by letter.
+        networks: The same on the meta device.
+
+    Raises:
+        ConfigError: One has none.
+    """
+    problems = []
+    for role, nodes in used.items():
+        for letter, network in networks.items():
+            plan = plans[letter]
+            if declared[role].features_of == plan.role and not hasattr(network, "logits_and_features"):
+                message = f"compares feature maps, which the {plan.kind} {plan.type!r} does not offer"
+                hints = [f"it needs a method logits_and_features(x), as {plan.kind}: {{type: patchgan}} has"]
+                problems += [node.problem(message, hints=hints) for node in nodes]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
 
 
 def try_step(pipeline: Pipeline, node: Node, data: Data) -> None:

@@ -15,7 +15,8 @@ def make_bundle(path, config="cyclegan", *overrides):
     """Writes the bundle of an untrained tiny model."""
     narrow = ["generator.base_channels=4", "generator.num_blocks=1"] if config == "cyclegan" else []
     experiment = Experiment.load(REPOSITORY / f"configs/tiny/{config}.yaml", [*narrow, *overrides])
-    save_bundle(path, experiment, experiment.build_pipeline(), 0)
+    pipeline = experiment.build_pipeline()
+    save_bundle(path, experiment.bundle_info(pipeline, 0), pipeline)
     return path
 
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from i2i.cli import main
-from i2i.run import _claim
+from i2i.run_folder import _claim
 from i2i.training.checkpoints import Checkpoints
 from tests.test_run import TINY, UNET, log_of, state_of, train
 
@@ -226,7 +226,7 @@ def test_the_bundle_names_the_plugin_that_was_run_not_what_became_of_the_file(re
     node = "generator={type: mine_for_the_bundle, num_downsamplings: 3, base_channels: 4}"
     experiment = Experiment.load(config, [*UNET, node, f"plugins=[{plugin}]", "trainer.steps=1"])
     plugin.write_text("raise SystemExit\n")
-    assert run(experiment, tmp_path / "run", report=lambda _: None) == 0
+    assert run(experiment, tmp_path / "run", report=lambda _: None) == (0, tmp_path / "run")
     assert read_info(tmp_path / "run/model.safetensors").networks["G"]["owner"] == {"file": "mine.py", "sha256": digest}
 
 

@@ -36,11 +36,12 @@ def run(args: argparse.Namespace) -> int:
         raise I2IError(f"no demo is named {' '.join(names)!r}{did_you_mean(names[0], configs)}", [f"demos: {shown}"])
 
     from i2i.experiment import Experiment
-    from i2i.run import run_folder, train
+    from i2i.run import train
+    from i2i.run_folder import run_folder
 
     experiment = Experiment.load(configs[names[0]], [*overrides, f"trainer.seed={args.seed}"])
     folder = run_folder(experiment.name, args.out, "never")
-    code = train(experiment, folder)
+    code, folder = train(experiment, folder)
     return code or _translate(experiment.dataset.size[0], folder)
 
 

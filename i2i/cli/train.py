@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto continues the run folder's newest checkpoint, or starts afresh (default: never)",
     )
     parser.add_argument(
+        "--max-hours",
+        type=float,
+        metavar="H",
+        help="stop after so many hours, with a checkpoint that --resume continues",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="check the YAML, print shapes and sizes, and touch neither data nor disk"
     )
 
@@ -39,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
             ["an override has the form key.path=value, without spaces"],
         )
 
+    if args.max_hours is not None and not args.max_hours > 0:
+        raise I2IError(f"--max-hours must be above 0, got {args.max_hours}")
     from i2i.experiment import Experiment
 
     experiment = Experiment.load(configs[0], overrides)
@@ -50,4 +58,5 @@ def run(args: argparse.Namespace) -> int:
 
     from i2i.run import train
 
-    return train(experiment, args.out, args.resume)
+    code, _ = train(experiment, args.out, args.resume, max_hours=args.max_hours)
+    return code

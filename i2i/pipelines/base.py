@@ -6,8 +6,8 @@ which order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,10 +68,13 @@ class LossRole:
     Attributes:
         family: ``adversarial`` judges logits; ``pairwise`` compares a prediction with a target.
         required: Whether the objective makes no sense without it.
+        features_of: The network role whose feature maps the loss compares, in place of images; its networks need a
+            method ``logits_and_features``. Empty for most.
     """
 
     family: Literal["adversarial", "pairwise"]
     required: bool = True
+    features_of: str = ""
 
 
 @dataclass
@@ -154,6 +157,9 @@ class Pipeline(nn.Module):
         norm_policy: Statistics of batch normalisation when translating: those of the image itself (``batch``) or the
             running ones (``running``).
         dropout_policy: Whether dropout stays on when translating, as the noise of the generator.
+
+    Attributes:
+        frozen: Letters of the networks that stay as they are; set by who assembles the pipeline.
     """
 
     networks: ClassVar[Mapping[str, NetworkRole]]
@@ -173,6 +179,29 @@ class Pipeline(nn.Module):
         self.objectives = nn.ModuleDict(dict(losses))
         self.norm_policy = norm_policy
         self.dropout_policy = dropout_policy
+        self.frozen: frozenset[str] = frozenset()
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The networks of which a moving average of the weights is worth keeping: those that translate."""
+        return tuple(dict.fromkeys(self.directions.values()))
+
+    @property
+    def active_phases(self) -> tuple[Phase, ...]:
+        """The phases without frozen networks; those that would train nothing are left out."""
+        phases = (
+            replace(phase, trains=tuple(letter for letter in phase.trains if letter not in self.frozen))
+            for phase in self.phases
+        )
+        return tuple(phase for phase in phases if phase.trains)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the networks that are trained into training mode, and all others into evaluation mode."""
+        super().train(mode)
+        trained = {letter for phase in self.active_phases for letter in phase.trains}
+        for letter, network in self.members.items():
+            network.train(mode and letter in trained)
+        return self
 
     def __getattr__(self, name: str) -> Any:
         # Lets equations read as in the paper: self.G is self.members["G"].
@@ -271,6 +300,13 @@ def _extended(x: Tensor, amount: int, dim: int) -> Tensor:
 def logits_of(output: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """A discriminator returns logits or a list of them, one a scale."""
     return [output] if isinstance(output, Tensor) else list(output)
+
+
+def mean_over_maps(
+    loss: Callable[[Tensor, Tensor], Tensor], maps: Sequence[Tensor], targets: Sequence[Tensor]
+) -> Tensor:
+    """Compares lists of feature maps; each map counts the same."""
+    return torch.stack([loss(one, target) for one, target in zip(maps, targets, strict=True)]).mean()
 
 
 def accuracy(real: Any, fake: Any, boundary: float) -> dict[str, Tensor]:

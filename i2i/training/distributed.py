@@ -84,6 +84,15 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(mean)
 
 
+def averaged(values: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Replaces each process's numbers, which have the same names, by their means."""
+    if not distributed.is_initialized() or not values:
+        return values
+    means = torch.tensor(list(values.values()), dtype=torch.float32, device=device)
+    distributed.all_reduce(means)
+    return dict(zip(values, (means / world_size()).tolist(), strict=True))
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Tells whether the flag is set in at least one process."""
     if not distributed.is_initialized():

@@ -59,10 +59,7 @@ class RunLog:
             values: By name.
             groups: Name -> TensorBoard's heading.
         """
-        # JSON has no NaN.
-        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
-        self._file.flush()
+        self._write(step, values)
         for name, value in values.items():
             self._board.add_scalar(f"{groups.get(name, 'training')}/{name}", value, step)
         losses = {name: value for name, value in values.items() if groups.get(name) == "loss"}
@@ -71,6 +68,20 @@ class RunLog:
         if self._bar.disable and (time.monotonic() - self._printed > 10 or step >= self._steps):
             self._printed = time.monotonic()
             say(f"step {step}/{self._steps}  {values['images_per_second']:.1f} images/s  {shown}")
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Writes an entry of metrics of held-out images, and says it."""
+        self._write(step, values)
+        for name, value in values.items():
+            self._board.add_scalar(f"validation/{name}", value, step)
+        self._bar.clear()
+        say(f"step {step}/{self._steps}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        # JSON has no NaN.
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
+        self._file.flush()
 
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""

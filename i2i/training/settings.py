@@ -1,5 +1,6 @@
 """The keys of ``trainer`` and the keys of ``data`` that are the framework's own."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +39,11 @@ class TrainerSettings:
         sample_count: Rows of a sample grid.
         log_every: Steps between log entries.
         on_nan: What to do when a loss or gradient is not finite: end the run, or leave out the update.
+        ema: Decay of the moving average of the generators' weights, such as 0.999, which then is what samples,
+            metrics and bundles use; null keeps none.
+        clip_norm: Longest gradient of an update, over all networks of its phase; longer ones are scaled down to it.
+        gradient_checkpointing: Keep less for the backward pass and compute it again: the same result for about half
+            the memory and a third more time.
     """
 
     steps: int | None = None
@@ -54,6 +60,9 @@ class TrainerSettings:
     sample_count: int = 4
     log_every: int = 50
     on_nan: Literal["stop", "skip"] = "stop"
+    ema: float | None = None
+    clip_norm: float | None = None
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None:
@@ -67,6 +76,10 @@ class TrainerSettings:
         ]
         if self.seed >= 2**31:
             errors.append(ArgumentError(f"seed must be below {2**31}, got {self.seed}", ("seed",)))
+        if self.ema is not None and not 0 <= self.ema < 1:
+            errors.append(ArgumentError(f"ema must be at least 0 and below 1, got {self.ema}", ("ema",)))
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            errors.append(ArgumentError(f"clip_norm must be above 0 and finite, got {self.clip_norm}", ("clip_norm",)))
         if self.accumulate > 0 and self.batch_size % self.accumulate:
             message = f"accumulate must divide the batch_size of {self.batch_size}, got {self.accumulate}"
             errors.append(ArgumentError(message, ("accumulate",)))
@@ -94,3 +107,27 @@ class DataSettings:
         if self.workers != "auto":
             return self.workers
         return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """The plain keys of the YAML's ``validation``.
+
+    Attributes:
+        every: Steps between two measurements; the last step is always measured.
+        count: Images to measure, the first of the split; null for all of them.
+        best: The metric that chooses ``best.safetensors``; of a pipeline with two directions, in its first one.
+    """
+
+    every: int = 1000
+    count: int | None = 100
+    best: str | None = None
+
+    def __post_init__(self) -> None:
+        errors = [
+            ArgumentError(f"{name} must be at least 1, got {value}", (name,))
+            for name, value in (("every", self.every), ("count", self.count))
+            if value is not None and value < 1
+        ]
+        if errors:
+            raise ArgumentErrors(errors)

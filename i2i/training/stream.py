@@ -85,6 +85,11 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
         codecs = codecs_of(self.dataset)
         return {_swapped(domain): codec for domain, codec in codecs.items()} if self.swap else codecs
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether a and b of an item show the same thing."""
+        return bool(getattr(self.dataset, "paired", getattr(self.dataset, "joint", False)))
+
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -14,7 +14,7 @@ from i2i.pipelines.cyclegan import CycleGAN
 from i2i.pipelines.pix2pix import Pix2Pix
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.settings import TrainerSettings
-from i2i.training.trainer import Trainer
+from i2i.training.updater import Updater
 
 
 class Golden:
@@ -28,7 +28,7 @@ class Golden:
         return {domain.lower(): self.tensors[f"batch.{index}.{domain}"] for domain in "AB"}
 
 
-def trainer_of(pipeline, tmp_path):
+def updater_of(pipeline):
     def adam(parameters):
         optimizer = torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
         optimizer.param_groups[0]["initial_lr"] = 2e-4
@@ -36,31 +36,18 @@ def trainer_of(pipeline, tmp_path):
 
     names = dict.fromkeys(phase.optimizer for phase in pipeline.phases)
     settings = TrainerSettings(steps=3, precision="fp32", device="cpu")
-    return Trainer(
-        pipeline,
-        None,
-        dict.fromkeys(names, adam),
-        Timeline(Constant(), 3, 1),
-        settings,
-        3,
-        0,
-        torch.device("cpu"),
-        tmp_path,
-        {},
-        lambda *_: None,
-    )
+    return Updater(pipeline, dict.fromkeys(names, adam), Timeline(Constant(), 3, 1), settings, torch.device("cpu"))
 
 
-def run(pipeline, golden, names, listed, tmp_path, dtype):
+def run(pipeline, golden, names, listed, dtype):
     """Returns each step's largest relative difference of a loss, and the largest difference of a weight at the end."""
     pipeline.to(dtype)  # first: the golden weights are float64 and must not be rounded
     for letter, reference in names.items():
         load_reference(pipeline.members[letter], golden.weights(f"before.{reference}"))
-    trainer = trainer_of(pipeline, tmp_path)
+    updater = updater_of(pipeline)
     loss_errors = []
     for index, expected in enumerate(golden.meta["losses"]):
-        scalars = trainer._train_step({k: v.to(dtype) for k, v in golden.batch(index).items()})
-        trainer.step += 1
+        scalars = updater.take({k: v.to(dtype) for k, v in golden.batch(index).items()})
         errors = []
         for name, combine in listed.items():
             value, target = float(scalars[name]), combine(expected)
@@ -135,17 +122,17 @@ TOLERANCES = {torch.float64: [1e-8, 1e-8, 1e-8], torch.float32: [1e-6, 2e-3, 2e-
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_cyclegan_steps_agree(golden, tmp_path, dtype):
+def test_cyclegan_steps_agree(golden, dtype):
     golden = Golden(*golden("training_cyclegan"))
     names = {"G": "G_A", "F": "G_B", "D_Y": "D_A", "D_X": "D_B"}
-    losses, weights = run(cyclegan(), golden, names, CYCLEGAN_LOSSES, tmp_path, dtype)
+    losses, weights = run(cyclegan(), golden, names, CYCLEGAN_LOSSES, dtype)
     assert all(error < tolerance for error, tolerance in zip(losses, TOLERANCES[dtype], strict=True)), losses
     assert dtype is torch.float32 or weights < 1e-8
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_pix2pix_steps_agree(golden, tmp_path, dtype):
+def test_pix2pix_steps_agree(golden, dtype):
     golden = Golden(*golden("training_pix2pix"))
-    losses, weights = run(pix2pix(), golden, {"G": "G", "D": "D"}, PIX2PIX_LOSSES, tmp_path, dtype)
+    losses, weights = run(pix2pix(), golden, {"G": "G", "D": "D"}, PIX2PIX_LOSSES, dtype)
     assert all(error < tolerance for error, tolerance in zip(losses, TOLERANCES[dtype], strict=True)), losses
     assert dtype is torch.float32 or weights < 1e-8

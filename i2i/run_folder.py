@@ -1,0 +1,133 @@
+"""Where a run is kept: picking its folder, finding what to continue there, refusing what does not fit."""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from i2i.atomic import write_bytes
+from i2i.config import dump
+from i2i.errors import CheckpointError, I2IError
+from i2i.training import distributed
+from i2i.training.checkpoints import Checkpoints, load
+
+Report = Callable[[str], None]
+
+
+def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
+    """Picks the run folder: the one asked for, the one to resume, or the next free ``runs/NAME/NUMBER``.
+
+    Raises:
+        CheckpointError: The checkpoint to resume lies in no run folder.
+    """
+    if out is not None:
+        return Path(out)
+    if resume not in ("never", "auto"):
+        home = _run_of(Path(resume))
+        if home is None:
+            raise CheckpointError(f"--resume {resume}: lies in no run folder", ["say where to go on: --out DIR"])
+        return home
+    parent = Path("runs") / name
+    numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
+    if resume == "auto" and numbers:
+        return parent / f"{numbers[-1]:03d}"
+    return parent / f"{numbers[-1] + 1 if numbers else 1:03d}"
+
+
+def _run_of(checkpoint: Path) -> Path | None:
+    """Returns the run folder that a checkpoint lies in, if any; a folder is taken for one."""
+    if checkpoint.is_dir():
+        return checkpoint
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else None
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
+
+
+def find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | None:
+    """Returns the checkpoint to continue, or ``None`` to start afresh."""
+    if folder.exists() and not folder.is_dir():
+        raise I2IError(f"--out {folder}: not a folder")
+    if resume == "never":
+        if _holds_run(folder):
+            raise _occupied(folder)
+        return None
+    if resume == "auto":
+        state = Checkpoints(folder / "checkpoints").load_newest(report)
+        if state is None and (folder / "model.safetensors").exists():
+            raise CheckpointError(
+                f"{folder}: holds a model, and no checkpoint to continue from",
+                ["start in another folder: --out DIR"],
+            )
+        return state
+    path = Path(resume)
+    if not path.exists():
+        raise CheckpointError(f"--resume {path}: no such checkpoint or run folder", ["or: never, auto"])
+    home = _run_of(path)
+    if _holds_run(folder) and (home is None or home.resolve() != folder.resolve()):
+        raise _occupied(folder)
+    if not path.is_dir():
+        return load(path)
+    state = Checkpoints(path / "checkpoints").load_newest(report)
+    if state is None:
+        raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
+    return state
+
+
+def _occupied(folder: Path) -> I2IError:
+    return I2IError(
+        f"--out {folder}: the folder already holds a run",
+        ["continue it with --resume auto", "or start in another folder: --out DIR"],
+    )
+
+
+def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
+    """Refuses to continue a run with another configuration; only its length may grow."""
+    now, then = copy.deepcopy(now), copy.deepcopy(then)
+    for key in ("steps", "epochs"):
+        length, before = now["trainer"].get(key), then["trainer"].get(key)
+        is_new = key == "steps" and (length is None or before is None)
+        if is_new or (length is not None and before is not None and length >= before):
+            now["trainer"].pop(key, None)
+            then["trainer"].pop(key, None)
+    differences = [f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)]
+    if differences:
+        raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
+
+
+_ABSENT = "nothing"
+
+
+def _differences(path: Sequence[str], old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [d for key in keys for d in _differences([*path, key], old.get(key, _ABSENT), new.get(key, _ABSENT))]
+    return [] if old == new else [(".".join(path), old, new)]
+
+
+def prepare(folder: Path, config: dict[str, Any], state: dict[str, Any] | None, is_numbered: bool) -> Path:
+    """Makes the run folder, or readies the one to continue; returns it."""
+    if not distributed.is_main():
+        return folder
+    try:
+        if is_numbered:
+            folder = _claim(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
+        write_bytes(folder / "config.yaml", dump(config).encode(), durable=True)
+    except OSError as error:
+        raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def _claim(folder: Path) -> Path:
+    """Makes the folder, or the next number's where another process was faster."""
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            folder = folder.with_name(f"{int(folder.name) + 1:03d}")
+        else:
+            return folder

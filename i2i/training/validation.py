@@ -1,0 +1,113 @@
+"""Metrics on held-out images while a model trains, and which of its states was the best."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i.errors import DataError
+from i2i.pipelines.base import Direction, Pipeline
+from i2i.pipelines.policy import translating
+from i2i.training import distributed
+from i2i.training.stream import SeededDataset
+
+
+class Validation:
+    """Translates held-out images and measures the translations against their targets.
+
+    The target is the item's ``a_truth`` or ``b_truth`` where the data set knows the true partner, and the other image
+    of the pair in a paired set. Both are measured as an 8-bit file would hold them.
+
+    Args:
+        dataset: Held-out images, with the domains as the pipeline has them.
+        metrics: By name; updated and reset here.
+        directions: The pipeline's direction -> suffix of its metrics' names, ``""`` where there is one.
+        every: Steps between two measurements.
+        best: The logged name of the metric that chooses the best state; ``None`` for none.
+        higher_is_better: Which way that metric is good.
+        count: Images to measure.
+        seed: Decides the noise of generators with dropout.
+    """
+
+    def __init__(
+        self,
+        dataset: SeededDataset,
+        metrics: Mapping[str, Any],
+        directions: Mapping[Direction, str],
+        every: int,
+        best: str | None,
+        higher_is_better: bool,
+        count: int,
+        seed: int,
+    ) -> None:
+        self.dataset, self.metrics, self.directions = dataset, dict(metrics), dict(directions)
+        self.every, self.best, self.higher_is_better = every, best, higher_is_better
+        self.count, self.seed = count, seed
+
+    def check(self) -> None:
+        """Looks whether there are targets.
+
+        Raises:
+            DataError: There are none, or the first image cannot be read.
+        """
+        item = self._item(0)
+        for direction in self.directions:
+            self._pair(item, direction)
+
+    def measure(self, pipeline: Pipeline, device: torch.device) -> dict[str, float]:
+        """Returns each metric, over the images of all processes; the pipeline is left as it was.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
+        results = {}
+        policy = (pipeline.norm_policy, pipeline.dropout_policy)
+        codecs = self.dataset.codecs
+        # NCCL gathers what lies on a GPU; MPS knows no float64.
+        home = device if device.type == "cuda" else torch.device("cpu")
+        for direction, suffix in self.directions.items():
+            codec = codecs[direction[2]]
+            for metric in self.metrics.values():
+                metric.reset()
+                metric.to(home)
+            with torch.no_grad(), translating(pipeline, *policy):
+                for index, item in self._share():
+                    x, target = self._pair(item, direction)
+                    torch.manual_seed(self.seed * 1_000_003 + index)
+                    y = pipeline.translate(x[None].to(device), direction)
+                    # As files hold it: a metric of what users get.
+                    seen = codec.encode(codec.decode(y[0]))[None].to(home)
+                    for metric in self.metrics.values():
+                        metric.update(seen, target[None].to(home))
+            for name, metric in self.metrics.items():
+                results[f"{name}{suffix}"] = float(metric.compute())
+        return results
+
+    def is_better(self, values: Mapping[str, float], than: float | None) -> bool:
+        """Tells whether the metric that chooses beats its best value so far."""
+        if self.best is None:
+            return False
+        value = values[self.best]
+        return value == value and (than is None or (value > than if self.higher_is_better else value < than))
+
+    def _share(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in range(distributed.rank(), self.count, distributed.world_size()):
+            yield index, self._item(index)
+
+    def _item(self, index: int) -> dict[str, Any]:
+        item = self.dataset[(0, index)]
+        if isinstance(item, DataError):
+            raise item
+        return item
+
+    def _pair(self, item: dict[str, Any], direction: Direction) -> tuple[Tensor, Tensor]:
+        source, target = direction[0], direction[2]
+        if f"{source}_truth" in item:
+            return item[source], item[f"{source}_truth"]
+        if self.dataset.is_paired:
+            return item[source], item[target]
+        raise DataError(
+            "these images have no true translation to compare with: their data set is unpaired",
+            ["metrics that compare need type: paired, labels or synthetic"],
+        )
