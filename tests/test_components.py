@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from i2i.build import check_arguments, parameters_of
+from i2i.config import node_of
 from i2i.registry import REGISTRIES
 from i2i.testing import (
     check_adversarial_loss,
@@ -24,12 +25,12 @@ from i2i.testing import (
     check_loss,
     check_pipeline,
 )
-from i2i.testing.clauses import node_of
 
 TINY: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "resnet"): {"base_channels": 4, "num_blocks": 2},
     ("generator", "unet"): {"base_channels": 4, "num_downsamplings": 4},
     ("discriminator", "patchgan"): {"base_channels": 4},
+    ("discriminator", "multiscale"): {"num_scales": 2, "discriminator": {"type": "patchgan", "base_channels": 4}},
     ("dataset", "synthetic"): {"size": 32, "length": 6},
     ("dataset", "paired"): {"load_size": 20, "crop_size": 16},
     ("dataset", "unpaired"): {"load_size": 20, "crop_size": 16},

@@ -105,6 +105,19 @@ class PatchGANDiscriminator(nn.Module):
         Returns:
             Logits ``[N, 1, h, w]``, unbounded; h is ``H // 2**num_layers - 2``, or H for the PixelGAN.
         """
+        return self.logits_and_features(x)[0]
+
+    def logits_and_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Judges images and shows what the logits stand on, which feature matching compares.
+
+        Args:
+            x: As for :meth:`forward`.
+
+        Returns:
+            The logits, and the output of each layer before the last.
+        """
+        features = []
         for layer in self.layers:
             x = layer(x)
-        return self.head(x)
+            features.append(x)
+        return self.head(x), features

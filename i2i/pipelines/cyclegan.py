@@ -28,7 +28,9 @@ class CycleGAN(Pipeline):
 
     Args:
         networks: ``G``, ``F`` and, for training, ``D_X``, ``D_Y``.
-        losses: ``adversarial``, ``cycle`` and, optionally, ``identity``.
+        losses: ``adversarial``, ``cycle`` and, optionally, ``identity``; ``perceptual``, which compares a fake with the
+            image it was made of, for the content is to stay; ``style``, which compares it with a real image of its
+            domain.
         pool_size: Images of the past that each discriminator sees (section 4, "training details").
         norm_policy: See :class:`Pipeline`.
         dropout_policy: See :class:`Pipeline`.
@@ -42,6 +44,8 @@ class CycleGAN(Pipeline):
         "adversarial": LossRole("adversarial"),
         "cycle": LossRole("pairwise"),
         "identity": LossRole("pairwise", required=False),
+        "perceptual": LossRole("pairwise", required=False),
+        "style": LossRole("pairwise", required=False),
     }
     phases = (Phase("G", ("G", "F"), "generator"), Phase("D", ("D_X", "D_Y"), "discriminator", constant_shared=True))
     directions = {"a2b": "G", "b2a": "F"}
@@ -84,6 +88,14 @@ class CycleGAN(Pipeline):
             identity = self.objective("identity")
             losses["identity_x"] = identity(fitted(self.F, x), x)  # section 5.2, L_identity
             losses["identity_y"] = identity(fitted(self.G, y), y)
+        if "perceptual" in self.objectives:
+            perceptual = self.objective("perceptual")
+            losses["perceptual_y"] = perceptual(shared["fake_y"], x)
+            losses["perceptual_x"] = perceptual(shared["fake_x"], y)
+        if "style" in self.objectives:
+            style = self.objective("style")
+            losses["style_y"] = style(shared["fake_y"], y)
+            losses["style_x"] = style(shared["fake_x"], x)
         return Terms(losses)
 
     def _discriminators(self, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:

@@ -19,6 +19,7 @@ from i2i.pipelines.base import (
     WeightedLosses,
     accuracy,
     fitted,
+    mean_over_maps,
 )
 
 
@@ -29,9 +30,14 @@ class Pix2Pix(Pipeline):
     and batch normalisation uses the statistics of the test image (section 3.2, "at inference time"): both are policies,
     written into the bundle. Whether there is dropout or batch normalisation is the generator's choice.
 
+    Feature matching is pix2pixHD's (Wang et al. 2018, arXiv:1711.11585, section 3.3, equation 3): it compares what D's
+    layers make of real and fake. Here it is the mean over all layers of all scales, where the paper sums: the paper's
+    weight of 10 on three scales of four layers is 10 x 3 x 4 = 120 here.
+
     Args:
         networks: ``G`` and, for training, ``D``.
-        losses: ``adversarial`` and ``reconstruction``.
+        losses: ``adversarial`` and ``reconstruction``; optionally ``perceptual`` and ``style``, which compare fake and
+            target, too, and ``feature_matching``.
         norm_policy: See :class:`Pipeline`; the paper's is ``batch``.
         dropout_policy: See :class:`Pipeline`; the paper's is ``on``.
     """
@@ -43,6 +49,9 @@ class Pix2Pix(Pipeline):
     losses: ClassVar[Mapping[str, LossRole]] = {
         "adversarial": LossRole("adversarial"),
         "reconstruction": LossRole("pairwise"),
+        "perceptual": LossRole("pairwise", required=False),
+        "style": LossRole("pairwise", required=False),
+        "feature_matching": LossRole("pairwise", required=False, features_of="discriminator"),
     }
     phases = (Phase("D", ("D",), "discriminator", constant_shared=True), Phase("G", ("G",), "generator"))
     directions = {"a2b": "G"}
@@ -76,12 +85,21 @@ class Pix2Pix(Pipeline):
             hits = accuracy(real_logits, fake_logits, adversarial.boundary)
             return Terms(losses, {"D_accuracy_real": hits["real"], "D_accuracy_fake": hits["fake"]})
 
-        return Terms(
-            {
-                "G_adversarial": adversarial.generator(D(fake)),  # eq. 1
-                "G_reconstruction": self.objective("reconstruction")(fake, y),  # eq. 3
-            }
-        )
+        losses = {}
+        if "feature_matching" in self.objectives:
+            logits, features = self.D.logits_and_features(torch.cat([x, fake], dim=1))
+            with torch.no_grad():
+                _, real_features = self.D.logits_and_features(torch.cat([x, y], dim=1))
+            losses["G_feature_matching"] = mean_over_maps(
+                self.objective("feature_matching"), features, real_features
+            )  # pix2pixHD, eq. 3
+        else:
+            logits = D(fake)
+        losses["G_adversarial"] = adversarial.generator(logits)  # eq. 1
+        for role in ("reconstruction", "perceptual", "style"):
+            if role in self.objectives:
+                losses[f"G_{role}"] = self.objective(role)(fake, y)  # reconstruction: eq. 3
+        return Terms(losses)
 
     def previews(self, batch: Batch) -> dict[str, View]:
         return {

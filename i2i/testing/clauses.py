@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.build import check_arguments, check_value, describe, parameters_of
-from i2i.config import Node
+from i2i.build import check_arguments, check_value, constructor_arguments, describe, nested_kind, parameters_of
+from i2i.config import node_of
 
 SEED = 0
 _SCALARS = (int, float, bool, str, type(None))
@@ -69,15 +69,17 @@ class Subject:
             self.require(
                 is_plain(annotation),
                 f"the argument {name!r} is annotated {describe(annotation)}, which a YAML cannot hold: "
-                "int, float, bool, str, Literal, list, tuple, dict, None and unions of them",
+                "int, float, bool, str, Literal, list, tuple, dict, None and unions of them, "
+                "or Annotated[..., Nested(kind)]",
             )
-            if default is not parameter.empty:
+            if default is not parameter.empty and not nested_kind(annotation):
                 problems = check_value(annotation, node_of(default))
                 self.require(not problems, f"the default of {name!r} contradicts its annotation: {_messages(problems)}")
 
     def build(self, **supplied: Any) -> Any:
         """Calls the constructor as the framework does, under a fixed seed."""
-        arguments = {key: value for key, value in supplied.items() if key in self.parameters} | self.arguments
+        given = constructor_arguments(self.component, node_of(self.arguments))
+        arguments = {key: value for key, value in supplied.items() if key in self.parameters} | given
         shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items() if not isinstance(value, dict))
         meta = " on the meta device, where a YAML is checked," if torch.get_default_device().type == "meta" else ""
         with self.doing(f"cannot be built{meta} with {shown or 'no arguments'}"), seeded():
@@ -110,6 +112,8 @@ class Subject:
 
 def is_plain(annotation: Any) -> bool:
     """Tells whether an annotation describes data that a YAML can hold."""
+    if nested_kind(annotation):
+        return True
     if annotation is Any or annotation in _SCALARS or annotation in _CONTAINERS or annotation is None:
         return True
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -117,15 +121,6 @@ def is_plain(annotation: Any) -> bool:
         return all(isinstance(argument, _SCALARS) for argument in arguments)
     nests = origin in (typing.Union, types.UnionType) or origin in _CONTAINERS
     return nests and all(is_plain(argument) for argument in arguments if argument is not Ellipsis)
-
-
-def node_of(value: Any, path: tuple[str | int, ...] = ()) -> Node:
-    """Puts plain data into the shape of a YAML document."""
-    if isinstance(value, Mapping):
-        return Node({key: node_of(child, (*path, key)) for key, child in value.items()}, "", path)
-    if isinstance(value, list | tuple):
-        return Node([node_of(child, (*path, index)) for index, child in enumerate(value)], "", path)
-    return Node(value, "", path)
 
 
 @contextmanager

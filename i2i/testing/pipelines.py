@@ -14,6 +14,14 @@ from i2i.testing.clauses import SEED, BrokenClause, Subject, images, seeded
 _STAND_INS = {"adversarial": "lsgan", "pairwise": "l1"}
 
 
+class _Judge(nn.Conv2d):
+    """The smallest discriminator that shows its features."""
+
+    def logits_and_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        logits = self(x)
+        return logits, [logits]
+
+
 def check_pipeline(
     component: Callable[..., Any], *, stand_ins: Mapping[str, nn.Module] | None = None, **arguments: Any
 ) -> None:
@@ -85,7 +93,7 @@ def _networks(
             if letter in stand_ins:
                 networks[letter] = copy.deepcopy(stand_ins[letter])
             elif kind == "discriminator":
-                networks[letter] = nn.Conv2d(inputs, 1, 4, stride=2, padding=1)
+                networks[letter] = _Judge(inputs, 1, 4, stride=2, padding=1)
             else:
                 networks[letter] = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.Tanh())
     return networks
