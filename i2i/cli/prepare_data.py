@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 from i2i.data.prepare import prepare
-from i2i.data.progress import human_size
 from i2i.data.sources import SOURCES, Source, find_source
 from i2i.errors import DataError
+from i2i.progress import human_size, say
 
 HELP = "download a classic data set, verify it and lay it out"
 
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     source = find_source(name)
     try:
         with _sigterm_raises():
-            print(prepare(source, args.root, given, say=_say), flush=True)
+            print(prepare(source, args.root, given, say=say), flush=True)
     except (KeyboardInterrupt, _Terminated) as stop:
-        _say(_farewell(source, args.root))
+        say(_farewell(source, args.root))
         return 143 if isinstance(stop, _Terminated) else 130
     return 0
 
@@ -66,10 +66,6 @@ def _split(name: str | None, given: list[str]) -> tuple[str, list[Path]]:
                 return word, [Path(other) for other in given if other != word]
         raise DataError("<command line>: NAME is missing", [f"known: {', '.join(SOURCES)}"])
     return name, [Path(word) for word in given]
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _farewell(source: Source, root: Path) -> str:

@@ -136,7 +136,7 @@ def _translate(
     from i2i.inference.folders import FolderTranslation
     from i2i.inference.jobs import Files, name_jobs
     from i2i.inference.manifest import Manifest, Refusals
-    from i2i.inference.progress import Progress
+    from i2i.progress import Progress
     from i2i.signals import StopRequest
 
     info, direction = translator.info, options.direction
@@ -150,11 +150,11 @@ def _translate(
         f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",
         flush=True,
     )
-    with StopRequest() as stop, Progress() as progress:
+    with StopRequest() as stop, Progress("", None, count="images") as progress:
         jobs = name_jobs(inputs.root, folders, target, folds_case, refusals.add, progress.say)
         translation = FolderTranslation(
             translator, files, options, refusals, lambda: stop.number is not None,
-            lambda tally: progress.update(tally.translated, tally.skipped, refusals.count),
+            lambda tally: progress.reach(tally.translated, f"skipped {tally.skipped}, refused {refusals.count}"),
         )  # fmt: skip
         tally = translation.run(jobs)
     for name, reason in unreadable:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from i2i.data.progress import Progress, Say, human_size
 from i2i.errors import DataError
+from i2i.progress import Progress, Say, human_size
 
 CHUNK = 1 << 18
 PROGRESS_BYTES = 1 << 20  # an attempt that adds this much counts as success: only fruitless ones use up the patience
@@ -93,6 +93,16 @@ class Downloader:
         if part.size:
             hints.append(f"{part.path} keeps {human_size(part.size)}; the same command goes on from there")
         raise DownloadError(f"cannot download {first}: {reasons[first]}", reasons, hints)
+
+    def size(self, urls: Sequence[str]) -> int | None:
+        """Asks for the file's size in bytes; ``None`` where the first address does not tell, or not soon."""
+        request = urllib.request.Request(urls[0], headers={"User-Agent": "i2i"}, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=min(5.0, self.timeout_seconds)) as response:
+                length = response.headers.get("Content-Length") or ""
+        except (OSError, http.client.HTTPException):
+            return None
+        return int(length) if length.isdecimal() else None
 
     def _persist(self, url: str, part: "_Part", say: Say) -> None:
         failures = 0

@@ -3,13 +3,13 @@
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from i2i.data.files import list_images
-from i2i.data.progress import Progress, Say
 from i2i.data.sources import Source
 from i2i.errors import DataError
+from i2i.progress import Progress, Say
 
 SEARCH_DEPTH = 3  # how many folders deep an archive may wrap its data
 
@@ -29,13 +29,15 @@ def check_layout(source: Source, folder: Path, place: str, say: Say) -> dict[str
     Raises:
         DataError: If a folder is missing or empty, a published number is not met, or a header cannot be read.
     """
-    images = {name: images_in(folder / name) for name in (*source.folders, *source.optional)}
+    images = {name: images_of(source, folder, name) for name in source.names}
     problems = []
     for name, paths in images.items():
         expected = source.folders.get(name)
+        top = name.partition("/")[0]
+        missing = name if (folder / top).is_dir() else top
         if not (folder / name).is_dir():
-            if name in source.folders:
-                problems.append(f"{name} is missing")
+            if name in source.required and f"{missing} is missing" not in problems:
+                problems.append(f"{missing} is missing")
         elif not paths:
             problems.append(f"{name} holds no images")
         elif expected is not None and len(paths) != expected:
@@ -72,6 +74,7 @@ def take_folders(tree: Path, path: Path, source: Source, result: Path, say: Say)
     for name, origin in found.items():
         if (result / name).exists():
             raise DataError(f"{path}: holds {name}, but so does another of the files given")
+        (result / name).parent.mkdir(exist_ok=True)
         if tree != path:
             origin.rename(result / name)
         elif result.resolve().is_relative_to(origin.resolve()):
@@ -90,12 +93,16 @@ def _parent(found: Mapping[str, Path]) -> Path:
 
 def _locate(tree: Path, path: Path, source: Source) -> dict[str, Path]:
     """Finds a data set's folders, wherever in the tree an archive has put them."""
-    wanted = (*source.folders, *source.optional)
+    wanted = _tops(source.names)
+    required = _tops(source.required)
     level = [tree]
     for _ in range(SEARCH_DEPTH):
-        hits = [{name: parent / name for name in wanted if (parent / name).is_dir()} for parent in level]
+        hits = [
+            _under_aliases(parent, source) or {name: parent / name for name in wanted if (parent / name).is_dir()}
+            for parent in level
+        ]
         hits = [hit for hit in hits if hit]
-        hits = [hit for hit in hits if hit.keys() >= source.folders.keys()] or hits
+        hits = [hit for hit in hits if hit.keys() >= required.keys()] or hits
         if len(hits) > 1:
             both = " and ".join(_parent(hit).relative_to(tree).as_posix() for hit in hits[:2])
             raise DataError(f"{path}: holds the folders of {source.name} more than once, in {both}")
@@ -110,9 +117,28 @@ def _locate(tree: Path, path: Path, source: Source) -> dict[str, Path]:
     )
 
 
-def images_in(folder: Path) -> list[Path]:
-    """All images below a folder, none if there is no such folder."""
-    return list(list_images(folder)) if folder.is_dir() else []
+def _tops(names: Iterable[str]) -> dict[str, None]:
+    """The folders that hold some folders, in order."""
+    return dict.fromkeys(name.partition("/")[0] for name in names)
+
+
+def _under_aliases(parent: Path, source: Source) -> dict[str, Path]:
+    """The folders in the data set's other layout; none if nothing has a name of that layout alone."""
+    found = {alias: name for alias, name in source.aliases.items() if (parent / alias).is_dir()}
+    return {name: parent / alias for alias, name in found.items()} if found.keys() - _tops(source.names) else {}
+
+
+def images_of(source: Source, folder: Path, name: str) -> list[Path]:
+    """The images that count of a data set's folder ``name``, none if there is no such folder.
+
+    Args:
+        source: The data set.
+        folder: Where it lies.
+        name: One of its folders.
+    """
+    if not (folder / name).is_dir():
+        return []
+    return [path for path in list_images(folder / name) if path.name.endswith(source.endings.get(name, ""))]
 
 
 def _is_image(path: Path) -> bool:

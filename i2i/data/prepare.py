@@ -18,10 +18,10 @@ from typing import Any
 
 from i2i.data.archives import Limits, unpack
 from i2i.data.download import Downloader, DownloadError
-from i2i.data.layout import check_layout, images_in, take_folders
-from i2i.data.progress import Progress, Say
+from i2i.data.layout import check_layout, images_of, take_folders
 from i2i.data.sources import Source
 from i2i.errors import DataError
+from i2i.progress import Progress, Say
 
 RECORD = "SOURCE.json"
 
@@ -78,7 +78,7 @@ def prepare(
                 raise DataError(f"{path}: no such file or folder")
         if not given and not source.urls:
             raise DataError(
-                f"{source.name}: cannot be downloaded without a login; get it by hand and pass it with --from",
+                f"{source.name}: cannot be downloaded by a program; get it by hand and pass it with --from",
                 hints=[*source.by_hand, f"then: prepare_data {source.name} --from FILE…"],
             )
         with _workspace(root, source.name) as work:
@@ -106,8 +106,27 @@ def _prepare_in(
     url = _download(source, archive, downloader, say) if is_fetched else None
     if not given and not is_fetched:
         say(f"{archive}: is here already and is used")
-    inputs = list(given) or [archive]
+    try:
+        origins, counts = _assemble(work, source, folder, list(given) or [archive], url, limits, say)
+    except DataError as error:
+        again = [] if given else [f"{archive} is kept; delete it to download it again"]
+        raise DataError(error.message, [*error.hints, *again]) from error
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"name": source.name, "date": date, "origins": origins, "counts": counts}
+    (work / "result" / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if folder.exists():  # holds at most the record of an earlier time
+        folder.rename(work / "before")
+    (work / "result").rename(folder)
+    if is_fetched:
+        archive.unlink()
+    return Prepared(folder, counts, was_ready=False)
 
+
+def _assemble(
+    work: Path, source: Source, folder: Path, inputs: list[Path], url: str | None, limits: Limits | None, say: Say
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Unpacks or copies into ``work / "result"`` and checks it; returns where it is from and what it holds."""
+    is_published = inputs == [folder.parent / source.archive_name]
     result = work / "result"
     result.mkdir()
     origins: list[dict[str, Any]] = []
@@ -117,7 +136,7 @@ def _prepare_in(
             tree = path
         else:
             origin = {"file": path.name, "url": url, "size": path.stat().st_size, "sha256": _sha256(path, say)}
-            _compare(origin, source, folder, path, is_published=not given)
+            _compare(origin, source, folder, path, is_published)
             origins.append(origin)
             tree = work / str(index)
             with Progress(f"unpacking {path.name}", path.stat().st_size, say) as progress:
@@ -125,16 +144,7 @@ def _prepare_in(
         take_folders(tree, path, source, result, say)
 
     names = ", ".join(map(str, inputs))
-    counts = check_layout(source, result, names, say)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"name": source.name, "date": date, "origins": origins, "counts": counts}
-    (result / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():  # holds at most the record of an earlier time
-        folder.rename(work / "before")
-    result.rename(folder)
-    if is_fetched:
-        archive.unlink()
-    return Prepared(folder, counts, was_ready=False)
+    return origins, check_layout(source, result, names, say)
 
 
 def _download(source: Source, archive: Path, downloader: Downloader, say: Say) -> str:
@@ -158,7 +168,7 @@ def _counts_in_place(source: Source, folder: Path, say: Say) -> dict[str, int] |
             return check_layout(source, folder, str(folder), say)
         if not isinstance(recorded, Mapping):
             raise DataError(f"{folder / RECORD}: damaged, 'counts' is not a mapping")
-        counts = {name: len(images_in(folder / name)) for name in recorded}
+        counts = {name: len(images_of(source, folder, name)) for name in recorded}
         changed = [
             f"{name} holds {n} images, not {recorded[name]}" for name, n in counts.items() if n != recorded[name]
         ]
@@ -184,10 +194,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _compare(origin: Mapping[str, Any], source: Source, folder: Path, path: Path, is_published: bool) -> None:
     """Compares an archive with the published checksum, and with the one recorded when it was used before."""
     if is_published and source.sha256 not in (None, origin["sha256"]):
-        raise DataError(
-            f"{path}: SHA-256 is {origin['sha256']}, not the published {source.sha256}",
-            [f"delete {path} and try again"],
-        )
+        raise DataError(f"{path}: SHA-256 is {origin['sha256']}, not the published {source.sha256}")
     record = _read_record(folder)
     for earlier in record.get("origins", ()):
         if earlier.get("file") == origin["file"] and earlier.get("sha256") != origin["sha256"]:

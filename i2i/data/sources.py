@@ -20,11 +20,13 @@ class Source:
     Attributes:
         name: What the user types, and the folder that results.
         about: A few words for listings.
-        folders: Folders the data set must have, each with its number of images, ``None`` where that is not published.
-        optional: Folders it may have besides.
-        urls: The archive's addresses, best first; empty for a data set that cannot be fetched without a login.
+        folders: Folders with images, each with their number, ``None`` where that is not published.
+        optional: Folders that may be missing; those that are not in ``folders`` have no published number.
+        endings: What the names of those images of a folder end in that are counted; all images elsewhere.
+        aliases: Names that folders have in another common layout, and what they become.
+        urls: The archive's addresses, best first; empty for a data set that a program cannot fetch.
         sha256: The archive's published checksum, if there is one.
-        by_hand: For a data set behind a login: what to get, and where.
+        by_hand: For a data set that cannot be fetched: what to get, and where.
     """
 
     name: str
@@ -33,7 +35,19 @@ class Source:
     optional: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     sha256: str | None = None
-    by_hand: tuple[str, ...] = field(default=())
+    by_hand: tuple[str, ...] = ()
+    endings: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All folders that it may have."""
+        return tuple(dict.fromkeys((*self.folders, *self.optional)))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The folders that it must have."""
+        return tuple(name for name in self.folders if name not in self.optional)
 
     @property
     def archive_name(self) -> str:
@@ -73,6 +87,11 @@ def _pix2pix(name: str, about: str, folders: Mapping[str, int | None], optional:
     )
 
 
+def _cityscapes(part: str) -> dict[str, int | None]:
+    """Cordts et al. 2016, section 2.2: the split of the finely annotated images."""
+    return {f"{part}/train": 2975, f"{part}/val": 500, f"{part}/test": 1525}
+
+
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
@@ -95,10 +114,33 @@ SOURCES: dict[str, Source] = {
         Source(
             name="cityscapes",
             about="photographs and label maps; needs a login, so --from only",
-            folders={"leftImg8bit": None, "gtFine": None},
+            folders=_cityscapes("leftImg8bit") | _cityscapes("gtFine"),
+            optional=("leftImg8bit/test", "gtFine/test"),  # those of gtFine are blank: the benchmark keeps them
+            endings={
+                f"{part}/{split}": f"_{part}{kind}.png"
+                for part, kind in (("leftImg8bit", ""), ("gtFine", "_labelIds"))
+                for split in ("train", "val", "test")
+            },
             by_hand=(
                 "log in at https://www.cityscapes-dataset.com and download leftImg8bit_trainvaltest.zip and "
                 "gtFine_trainvaltest.zip",
+            ),
+        ),
+        Source(
+            name="camvid",
+            about="frames of a drive and label maps; --from only",
+            folders={f"{split}/{part}": None for split in ("train", "val", "test") for part in ("images", "labels")},
+            optional=("test/images", "test/labels"),
+            aliases={
+                f"{split}{suffix}": f"{split}/{part}"
+                for split in ("train", "val", "test")
+                for suffix, part in (("", "images"), ("annot", "labels"))
+            },
+            by_hand=(
+                "get CamVid with class ids of one channel, as the SegNet tutorial has it (train, trainannot, val, "
+                "valannot): http://mi.eng.cam.ac.uk/projects/segnet/tutorial.html",
+                "or bring your copy into train/images, train/labels, val/images and val/labels, names the same but for "
+                "the suffix",
             ),
         ),
     )

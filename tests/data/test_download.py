@@ -21,9 +21,9 @@ from PIL import Image
 
 from i2i.data.download import Downloader, DownloadError, exponential
 from i2i.data.prepare import prepare
-from i2i.data.progress import human_size
 from i2i.data.sources import UNPAIRED, Source
 from i2i.errors import DataError
+from i2i.progress import human_size
 
 BODY = os.urandom(50_000)
 DATE = "Wed, 06 Aug 2025 13:58:36 GMT"
@@ -35,7 +35,8 @@ class Site:
     """What the server serves, how it misbehaves, and what was asked of it.
 
     ``script`` holds one dict for each coming request: ``status``, ``cut`` (bytes after which it hangs up), ``html``,
-    ``ignore_range``, ``ignore_if_range``, ``length`` (added to the announced length), ``hang`` (stalls after the cut).
+    ``ignore_range``, ``ignore_if_range``, ``length`` (added to the announced length), ``hang`` (stalls after the cut),
+    ``redirect`` (another address).
     """
 
     body: bytes = BODY
@@ -53,9 +54,19 @@ def handler_for(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             site.requests.append(dict(self.headers))
             trick = site.script.pop(0) if site.script else {}
+            if "redirect" in trick:
+                site.sent.append(0)
+                self.send_response(302)
+                self.send_header("Location", trick["redirect"])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if "status" in trick:
                 site.sent.append(0)
                 self.send_error(trick["status"])
@@ -84,7 +95,8 @@ def handler_for(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             rest = rest[: trick.get("cut", len(rest))]
             site.sent.append(len(rest))  # before the client can see any of it, or a test would be ahead of its server
             self.end_headers()
-            self.wfile.write(rest)
+            if self.command == "GET":
+                self.wfile.write(rest)
             if trick.get("hang"):
                 self.wfile.flush()
                 site.released.wait(20)
@@ -316,6 +328,42 @@ def test_a_silent_server_is_not_waited_for_for_ever(site: Site, fetch: Fetch) ->
     assert site.sent == [10_000, 40_000]
 
 
+def test_a_redirect_is_followed_and_resumed_through(site: Site, fetch: Fetch) -> None:
+    away = site.url + "?moved"
+    site.script = [{"redirect": away}, {"cut": 20_000}, {"redirect": away}]
+    assert fetch(site.url) == site.url
+    assert whole(site, fetch)
+    assert site.sent == [0, 20_000, 0, 30_000]
+    assert site.requests[-1]["Range"] == "bytes=20000-"
+
+
+@pytest.mark.parametrize("where", ["file:///etc/hostname", "{url}"])
+def test_a_redirect_that_leads_nowhere_is_an_error(site: Site, fetch: Fetch, where: str) -> None:
+    site.script = [{"redirect": where.format(url=site.url)}] * 30
+    with pytest.raises(DownloadError, match="the server says 302"):
+        fetch(site.url)
+    assert not fetch.target.exists()
+    assert not fetch.part.exists()
+    assert len(site.requests) < 15
+
+
+def test_a_refusal_at_the_first_address_and_a_cut_at_the_second(site: Site, fetch: Fetch) -> None:
+    site.script = [{"status": 403}, {"cut": 20_000}]
+    assert fetch(site.url, site.url + "?mirror") == site.url + "?mirror"
+    assert whole(site, fetch)
+    assert site.sent == [0, 20_000, 30_000]
+
+
+def test_the_size_is_asked_for_before(site: Site, fetch: Fetch) -> None:
+    assert fetch.downloader.size([site.url]) == 50_000
+    site.script = [{"length": None}, {"status": 404}]
+    assert fetch.downloader.size([site.url]) is None
+    assert fetch.downloader.size([site.url]) is None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        assert fetch.downloader.size([f"http://127.0.0.1:{free.getsockname()[1]}/x.zip"]) is None
+
+
 def horse_zip() -> bytes:
     file, picture = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "JPEG")
@@ -353,6 +401,29 @@ def test_prepare_keeps_the_download_when_unpacking_fails(site: Site, fetch: Fetc
     prepare(horses(site.url), tmp_path, downloader=fetch.downloader, say=fetch.said.append)
     assert len(site.requests) == 1
     assert f"{tmp_path / 'horse2zebra.zip'}: is here already and is used" in fetch.said
+
+
+@pytest.mark.parametrize(
+    ("trick", "message"),
+    [
+        ({"length": -100}, "the archive is damaged or cut short"),  # a server that announces too little
+        ({"body": b"<!DOCTYPE html><html>busy</html>"}, "is a web page, not an archive"),  # under a zip's type
+        ({"body": b""}, "is empty"),
+    ],
+)
+def test_prepare_says_how_to_go_on_when_the_server_sent_no_archive(
+    site: Site, fetch: Fetch, tmp_path: Path, trick: dict[str, Any], message: str
+) -> None:
+    site.body = trick.pop("body", horse_zip())
+    site.script = [trick]
+    with pytest.raises(DataError, match=message) as caught:
+        prepare(horses(site.url), tmp_path, downloader=fetch.downloader, say=fetch.said.append)
+    assert f"{fetch.target} is kept; delete it to download it again" in caught.value.hints
+    assert [path.name for path in tmp_path.iterdir()] == ["horse2zebra.zip"]
+    fetch.target.unlink()
+    site.body = horse_zip()
+    prepare(horses(site.url), tmp_path, downloader=fetch.downloader, say=fetch.said.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["horse2zebra"]
 
 
 def test_prepare_without_network_says_all_in_one_line(fetch: Fetch, tmp_path: Path) -> None:

@@ -137,23 +137,6 @@ def test_several_archives_and_folders_together(tmp_path: Path) -> None:
     fails(HORSES, tmp_path / "other", [first, first], "holds trainA, but so does another")
 
 
-def test_cityscapes(tmp_path: Path) -> None:
-    source = SOURCES["cityscapes"]
-    error = fails(source, tmp_path, [], "cityscapes: cannot be downloaded without a login", "--from")
-    assert "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip" in str(error)
-    photos = {
-        "leftImg8bit/train/bonn/1_leftImg8bit.png": picture(kind="PNG"),
-        "README": b"same",
-        "license.txt": b"same",
-    }
-    labels = {"gtFine/train/bonn/1_gtFine_color.png": picture(kind="PNG"), "README": b"same", "license.txt": b"same"}
-    archives = [write_zip(tmp_path / "p.zip", photos), write_zip(tmp_path / "l.zip", labels)]
-    fails(source, tmp_path, archives[:1], "gtFine is missing")
-    prepared = prepare(source, tmp_path, archives, **QUIET)
-    assert prepared.counts == {"leftImg8bit": 1, "gtFine": 1}
-    assert (prepared.folder / "license.txt").exists()
-
-
 def test_refuses_what_is_not_the_data_set(tmp_path: Path) -> None:
     root = tmp_path / "data"
     short = write_zip(tmp_path / "short.zip", horse_files(counts=COUNTS | {"trainA": 2, "testB": 0}))
@@ -250,6 +233,9 @@ def test_known_data_sets() -> None:
         assert source.name == name
         assert source.urls or source.by_hand
         assert all(url.endswith(source.archive_name.removeprefix(name)) for url in source.urls)
+        assert source.required
+        assert set(source.endings) <= set(source.names)
+        assert set(source.aliases.values()) <= set(source.names)
     with pytest.raises(DataError, match="hors2zebra: .*did you mean 'horse2zebra'"):
         find_source("hors2zebra")
 
@@ -280,7 +266,7 @@ def test_command(
         (["--from", "x.zip"], "<command line>: NAME is missing"),
         ([], "<command line>: NAME is missing"),
         (["map"], "map: not a data set this command knows, did you mean 'maps'?"),
-        (["cityscapes"], "cityscapes: cannot be downloaded without a login"),
+        (["cityscapes"], "cityscapes: cannot be downloaded by a program; get it by hand and pass it with --from"),
         (["maps", "--from", "absent.zip"], "absent.zip: no such file or folder"),
     ],
 )
