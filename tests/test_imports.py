@@ -27,7 +27,7 @@ RULES: dict[str, set[str]] = {
     "build": {"errors", "registry", "config"},
     "networks": {"errors", "registry"},
     "losses": {"errors", "registry"},
-    "data": {"errors", "registry", "decoding", "images", "codecs"},
+    "data": {"errors", "progress", "registry", "decoding", "images", "codecs"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
     "training": {"errors", "signals", "atomic", "images", "codecs", "plugins", "pipelines.base", "pipelines.policy"},

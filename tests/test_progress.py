@@ -17,14 +17,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    return terminal
-
-
 def test_lines_come_at_the_start_and_every_ten_seconds(clock: list[float]) -> None:
     lines: list[str] = []
     with Progress("downloading x.zip", 4_000_000, lines.append, done=1_000_000) as shown:
@@ -49,7 +41,10 @@ def test_lines_of_what_has_neither_label_nor_total(clock: list[float]) -> None:
     assert lines == ["25 images, refused 2; 2.5 images/s", "by the way"]
 
 
-def test_a_bar_on_a_terminal(terminal: io.StringIO) -> None:
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
     lines: list[str] = []
     with Progress("translating", 40, lines.append, count="images") as shown:
         shown.reach(10, "refused 1")
