@@ -90,7 +90,17 @@ def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
         for name, tensor in pipeline.members[letter].state_dict().items()
     }
     metadata = {key: json.dumps(value) for key, value in asdict(info).items()}
-    write_bytes(path, save(tensors, metadata), durable=True)
+    write_bytes(path, _in_order(save(tensors, metadata)), durable=True)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sorts the metadata in a safetensors file, which come in random order: equal models are equal files."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def find_bundle(model: str | Path, best: bool = False) -> Path:

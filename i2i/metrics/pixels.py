@@ -41,6 +41,8 @@ class SSIM(ImageMean):
     def per_image(self, translation: Tensor, target: Tensor) -> Tensor:
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-        values = structural_similarity_index_measure(translation, target, data_range=2.0, reduction="none")
+        # On the scale of 0 to 1: the luminance term compares means, and so depends on where zero is.
+        seen, true = (translation + 1) / 2, (target + 1) / 2
+        values = structural_similarity_index_measure(seen, true, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)  # a pair only where the full map is asked for
         return values.reshape(-1)

@@ -1,0 +1,148 @@
+"""Metrics on held-out images while training, and the best state kept."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from i2i.bundle import load_bundle
+from i2i.codecs import ImageCodec
+from i2i.data.synthetic import Synthetic
+from i2i.inference.translator import Translator
+from i2i.training.stream import SeededDataset
+from i2i.training.validation import Validation
+from tests.test_run import assert_same, log_of, state_of, train
+
+EACH = "validation={split: test, every: 2, count: 5, metrics: [psnr, l1], best: l1}"
+
+
+def measured(folder):
+    return {entry["step"]: entry for entry in log_of(folder) if "val_l1_a2b" in entry or "val_l1" in entry}
+
+
+def metrics_of(bundle):
+    with safe_open(str(bundle), "pt") as file:
+        return json.loads(file.metadata()["metrics"]), json.loads(file.metadata()["step"])
+
+
+def test_metrics_are_those_of_the_translations_that_users_get(repository, tmp_path):
+    """Measured again by hand: held-out images through the bundle, files' 8 bits against the true partners."""
+    assert train(repository, tmp_path, "trainer.steps=5", EACH, config="pix2pix") == 0
+    entries = measured(tmp_path)
+    assert sorted(entries) == [2, 4, 5], "every 2 steps and at the end"
+    translator = Translator.load(tmp_path)
+    dataset = Synthetic(size=32, length=10, split="test", paired=True)
+    errors = []
+    for index in range(5):
+        (a, truth), _ = dataset.draw(index)
+        torch.manual_seed(0 * 1_000_003 + index)  # the generator's noise
+        errors.append(translator(a.image).astype(float) - truth.image)
+    l1 = np.mean([np.abs(error).mean() / 255 for error in errors])
+    # Dropout draws other noise for another image's seed; the mean over pixels hardly depends on it.
+    assert entries[5]["val_l1"] == pytest.approx(l1, rel=0.05)
+    metrics, step = metrics_of(tmp_path / "model.safetensors")
+    assert step == 5 and metrics["l1"] == pytest.approx(entries[5]["val_l1"], abs=1e-6)
+
+
+def test_without_noise_the_metrics_are_exact(repository, tmp_path):
+    quiet = ["generator.dropout=0", "pipeline.norm_policy=running"]
+    assert train(repository, tmp_path, "trainer.steps=2", EACH, *quiet, config="pix2pix") == 0
+    translator = Translator.load(tmp_path)
+    dataset = Synthetic(size=32, length=10, split="test", paired=True)
+    psnr = []
+    for index in range(5):
+        (a, truth), _ = dataset.draw(index)
+        difference = (translator(a.image).astype(float) - truth.image) / 255
+        psnr.append(-10 * math.log10((difference**2).mean()))
+    assert measured(tmp_path)[2]["val_psnr"] == pytest.approx(np.mean(psnr), abs=1e-3)
+
+
+def test_the_best_state_is_kept_beside_the_last(repository, tmp_path):
+    assert train(repository, tmp_path, "trainer.steps=8", EACH, config="cyclegan") == 0
+    entries = measured(tmp_path)
+    assert {"val_psnr_a2b", "val_psnr_b2a", "val_l1_b2a"} <= entries[2].keys(), "both directions are measured"
+    best = min(entries, key=lambda step: entries[step]["val_l1_a2b"])
+    metrics, step = metrics_of(tmp_path / "best.safetensors")
+    assert step == best and metrics["l1_a2b"] == pytest.approx(entries[best]["val_l1_a2b"], abs=1e-6)
+    assert metrics_of(tmp_path / "model.safetensors")[1] == 8
+    assert load_bundle(tmp_path / "best.safetensors")[0].step == best
+
+
+def test_training_is_the_same_with_and_without_validation(repository, tmp_path):
+    assert train(repository, tmp_path / "with", "trainer.steps=4", EACH, config="pix2pix") == 0
+    assert train(repository, tmp_path / "without", "trainer.steps=4", config="pix2pix") == 0
+    one, other = (state_of(tmp_path / name, 4)["networks"] for name in ("with", "without"))
+    assert_same(one, other)
+
+
+def test_a_resumed_run_remembers_average_and_best(repository, tmp_path):
+    more = [EACH, "trainer.ema=0.9", "trainer.checkpoint_every=3"]
+    assert train(repository, tmp_path / "whole", "trainer.steps=7", *more) == 0
+    assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--max-hours", "1e-9") == 0
+    stopped = max(int(path.stem[5:]) for path in (tmp_path / "parts/checkpoints").glob("*.ckpt"))
+    assert stopped < 7, "the time limit stopped it"
+    assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--resume", "auto") == 0
+    one, other = (state_of(tmp_path / name, 7) for name in ("whole", "parts"))
+    assert one["best"]["step"] > 0 and one["ema"]
+    assert_same({k: v for k, v in one.items() if k != "config"}, {k: v for k, v in other.items() if k != "config"})
+    for name in ("model.safetensors", "best.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_bundles_hold_the_average(repository, tmp_path):
+    assert train(repository, tmp_path, "trainer.steps=3", "trainer.ema=0.5") == 0
+    state = state_of(tmp_path, 3)
+    with safe_open(str(tmp_path / "model.safetensors"), "pt") as file:
+        for name, average in state["ema"].items():
+            assert torch.equal(file.get_tensor(name), average), name
+    assert not torch.equal(state["ema"]["G.stem.conv.weight"], state["networks"]["G.stem.conv.weight"])
+
+
+class Unpaired:
+    channels = {"a": 3, "b": 3}
+    codecs = {"a": ImageCodec(3), "b": ImageCodec(3)}
+
+    def __len__(self):
+        return 2
+
+    def get(self, index, rng):
+        return {"a": torch.zeros(3, 8, 8), "b": torch.zeros(3, 8, 8)}
+
+
+def test_unpaired_images_have_no_target():
+    from i2i.errors import DataError
+
+    validation = Validation(SeededDataset(Unpaired(), 0), {}, {"a2b": ""}, 1, None, True, 2, 0)
+    with pytest.raises(DataError, match="no true translation"):
+        validation.check()
+
+
+@pytest.mark.parametrize(
+    ("values", "than", "higher", "expected"),
+    [(1.0, None, True, True), (1.0, 2.0, True, False), (1.0, 2.0, False, True), (float("nan"), None, True, False)],
+)
+def test_which_value_is_better(values, than, higher, expected):
+    validation = Validation(SeededDataset(Unpaired(), 0), {}, {"a2b": ""}, 1, "x", higher, 2, 0)
+    assert validation.is_better({"x": values}, than) is expected
+
+
+@pytest.mark.parametrize(
+    ("validation", "place", "message"),
+    [
+        ("{split: tset}", "validation.split", "did you mean 'test'?"),
+        ("{split: test, best: fid}", "validation.best", "no metric here is named 'fid'"),
+        ("{split: test, metrics: [psnt]}", "validation.metrics.0", "did you mean 'psnr'?"),
+        ("{split: test, metrics: [psnr, psnr]}", "validation.metrics.1", "stands twice"),
+        ("{split: test, every: 0}", "validation.every", "at least 1"),
+        ("{split: test, evry: 5}", "validation.evry", "did you mean 'every'?"),
+        ("[psnr]", "validation", "expected a mapping"),
+        ("{split: test, data: {size: 8}}", "validation.data.size", "size must be at least 32"),
+    ],
+)
+def test_mistakes_are_placed(repository, tmp_path, capsys, validation, place, message):
+    assert train(repository, tmp_path, "trainer.steps=1", f"validation={validation}") == 2
+    shown = capsys.readouterr().err
+    assert f"<command line> {place}" in shown and message in shown, shown

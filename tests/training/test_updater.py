@@ -1,0 +1,162 @@
+"""What the trainer does around an objective: averages, clipping, memory for time, networks that stay as they are."""
+
+import copy
+
+import pytest
+import torch
+
+from i2i.config import node_of
+from i2i.experiment import Experiment
+from i2i.training.schedules import Constant, Timeline
+from i2i.training.updater import Updater
+
+RESNET = {"type": "resnet", "num_blocks": 1, "base_channels": 4}
+UNET = {"type": "unet", "num_downsamplings": 3, "base_channels": 4}
+COUNT = 4
+
+
+def updater_of(pipeline="cyclegan", generator=RESNET, optimizer=None, **trainer):
+    compared = {"cyclegan": "cycle", "pix2pix": "reconstruction"}[pipeline]
+    document = {
+        "pipeline": {"type": pipeline},
+        "generator": generator,
+        "discriminator": {"type": "patchgan", "num_layers": 1, "base_channels": 4},
+        "losses": {"adversarial": {"type": "lsgan"}, compared: {"type": "l1", "weight": 10}},
+        "data": {"type": "synthetic", "size": 32, "paired": pipeline == "pix2pix"},
+        "optimizer": optimizer or {"type": "adam", "lr": 1e-3},
+        "trainer": {"steps": 9, "batch_size": COUNT, "device": "cpu", "precision": "fp32", **trainer},
+    }
+    experiment = Experiment(node_of(document))
+    builders = {role: lambda ps, role=role: experiment.build_optimizer(role, ps) for role in experiment.optimizer_roles}
+    pipeline = experiment.build_pipeline()
+    updater = Updater(pipeline, builders, Timeline(Constant(), 9, 1), experiment.settings, torch.device("cpu"))
+    pipeline.train()
+    return updater
+
+
+def batch_of(seed=0, size=32):
+    rng = torch.Generator().manual_seed(seed)
+    return {key: torch.rand(COUNT, 3, size, size, generator=rng) * 2 - 1 for key in "ab"}
+
+
+def weights_of(updater):
+    return copy.deepcopy(updater.pipeline.members.state_dict())
+
+
+def test_the_average_follows_its_formula():
+    updater = updater_of(ema=0.2)
+    expected = weights_of(updater)
+    for step in range(4):
+        updater.take(batch_of(step))
+        decay = min(0.2, (1 + step) / (10 + step))  # 0.1, 0.18…, then 0.2
+        now = weights_of(updater)
+        expected = {name: decay * old + (1 - decay) * now[name] for name, old in expected.items()}
+    averages = updater.average.networks.state_dict()
+    assert {name.split(".")[0] for name in averages} == {"G", "F"}, "discriminators do not translate"
+    for name, average in averages.items():
+        assert torch.allclose(average, expected[name], rtol=1e-5, atol=1e-7), name
+
+
+def test_the_average_is_used_in_place_and_training_goes_on_with_the_weights():
+    updater = updater_of(ema=0.9)
+    updater.take(batch_of())
+    trained = updater.pipeline.members["G"]
+    with updater.average.in_place():
+        assert updater.pipeline.members["G"] is updater.average.networks["G"]
+        assert updater.pipeline.G is updater.average.networks["G"], "also by its letter"
+    assert updater.pipeline.members["G"] is trained
+    assert not any(p.requires_grad for p in updater.average.networks.parameters())
+    plain = updater_of()
+    plain.take(batch_of())
+    for name, value in weights_of(plain).items():
+        assert torch.equal(value, weights_of(updater)[name]), "averaging changes nothing in training"
+
+
+def gradients_of(updater):
+    return {name: p.grad for name, p in updater.pipeline.members.named_parameters() if p.grad is not None}
+
+
+def test_gradients_are_clipped_to_the_norm_over_all_networks_of_a_phase():
+    free, clipped = updater_of(), updater_of(clip_norm=1e-3)
+    for updater in (free, clipped):
+        updater.take(batch_of())
+    for letters in (("G.", "F."), ("D_X.", "D_Y.")):
+        before = {k: g for k, g in gradients_of(free).items() if k.startswith(letters)}
+        after = {k: g for k, g in gradients_of(clipped).items() if k.startswith(letters)}
+        norm = torch.sqrt(sum(g.square().sum() for g in before.values()))
+        assert norm > 1e-3, "there is something to clip"
+        if letters[0] == "G.":  # the discriminators of the second phase have seen the same fakes in both
+            for name, gradient in after.items():
+                assert torch.allclose(gradient, before[name] * 1e-3 / norm, rtol=1e-3, atol=1e-9), name
+        total = torch.sqrt(sum(g.square().sum() for g in after.values()))
+        assert total == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_gradients_below_the_norm_are_left_alone():
+    free, clipped = updater_of(), updater_of(clip_norm=1e6)
+    for updater in (free, clipped):
+        updater.take(batch_of())
+    for name, value in weights_of(free).items():
+        assert torch.equal(value, weights_of(clipped)[name]), name
+
+
+@pytest.mark.parametrize("generator", [RESNET | {"norm": "batch"}, UNET], ids=["resnet", "unet"])
+@pytest.mark.parametrize("pipeline", ["cyclegan", "pix2pix"])
+def test_gradient_checkpointing_changes_no_bit(pipeline, generator):
+    """Dropout (of the U-Net) draws the same numbers again, and running statistics count each image once."""
+    kept, recomputed = (updater_of(pipeline, generator, gradient_checkpointing=on) for on in (False, True))
+    for updater in (kept, recomputed):
+        for step in range(3):
+            updater.take(batch_of(step))
+    for name, value in weights_of(kept).items():
+        assert torch.equal(value, weights_of(recomputed)[name]), name
+
+
+def test_gradient_checkpointing_keeps_less():
+    def kept_bytes(**trainer):
+        updater = updater_of(generator=RESNET | {"num_blocks": 6, "base_channels": 8}, **trainer)
+        sizes = {}
+
+        def pack(tensor):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            shared = updater.pipeline(batch_of(), torch.Generator())
+        assert shared
+        return sum(sizes.values())
+
+    assert kept_bytes(gradient_checkpointing=True) < 0.6 * kept_bytes()
+
+
+def test_running_statistics_count_an_image_once_however_the_batch_is_parted():
+    """With parts, the shared forward is computed again for the phase that differentiates it."""
+    updater = updater_of("pix2pix", UNET | {"dropout": 0.0}, accumulate=2)
+    updater.take(batch_of())
+    counts = [v for k, v in weights_of(updater).items() if k.startswith("G.") and k.endswith("num_batches_tracked")]
+    assert counts and all(int(count) == 2 for count in counts), "two parts, each seen once"
+
+
+def test_a_frozen_network_stays_as_it_is_and_in_evaluation_mode():
+    updater = updater_of("pix2pix", UNET)
+    updater.pipeline.frozen = frozenset({"G"})
+    frozen = Updater(
+        updater.pipeline, {"generator": torch.optim.Adam, "discriminator": make_adam}, updater.timeline,
+        updater.settings, updater.device,
+    )  # fmt: skip
+    frozen.pipeline.train()
+    assert not any(module.training for module in frozen.pipeline.G.modules())
+    assert all(module.training for module in frozen.pipeline.D.modules())
+    assert list(frozen.optimizers) == ["discriminator"], "nothing to optimize in the generator"
+    before = weights_of(frozen)
+    scalars = frozen.take(batch_of())
+    assert "D" in scalars and "G_adversarial" not in scalars
+    after = weights_of(frozen)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"D"}, "also the running statistics of the frozen network"
+
+
+def make_adam(parameters):
+    optimizer = torch.optim.Adam(parameters, lr=1e-3)
+    optimizer.param_groups[0]["initial_lr"] = 1e-3
+    return optimizer
