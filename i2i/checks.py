@@ -155,10 +155,14 @@ def check_losses(root: Node, declared: Mapping[str, LossRole]) -> dict[str, list
     return checked
 
 
+def loss_family(component: Any) -> str:
+    """Returns the family of a loss; see :class:`~i2i.pipelines.base.LossRole`."""
+    return "adversarial" if hasattr(component, "discriminator") else "pairwise"
+
+
 def _check_loss(node: Node, role: LossRole) -> None:
     component = find_component(LOSSES, node)
-    family = "adversarial" if hasattr(component, "discriminator") else "pairwise"
-    if family != role.family:
+    if loss_family(component) != role.family:
         wanted = "an adversarial loss" if role.family == "adversarial" else "a loss that compares two images"
         raise ConfigError([node.problem(f"{node.plain()['type']!r} is not {wanted}, which this role needs", "type")])
     problems = Problems()

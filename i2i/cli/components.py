@@ -3,9 +3,11 @@
 python tools/components.py                    the kinds
 python tools/components.py generators         names, and which package each comes from
 python tools/components.py generator resnet   arguments, defaults and documentation
+python tools/components.py --markdown         the configuration reference
 """
 
 import argparse
+from pathlib import Path
 
 HELP = "list generators, losses and all other components"
 
@@ -18,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE", help="a local plugin file to load before"
     )
+    parser.add_argument("--markdown", action="store_true", help="all kinds and keys as one Markdown document")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where --markdown goes (default: standard output)")
+    parser.add_argument("--no-plugins", action="store_true", help="--markdown without components of installed plugins")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +31,12 @@ def run(args: argparse.Namespace) -> int:
 
     for plugin in args.plugin:
         load_plugin_file(plugin)
-    if args.kind is None:
+    if args.markdown:
+        from i2i.cli.output import write_text
+        from i2i.reference import reference
+
+        write_text(reference(plugins=not args.no_plugins), args.out)
+    elif args.kind is None:
         for kind, registry in REGISTRIES.items():
             print(f"{kind:14} {len(registry.names()):3}")
     elif args.name is None:
@@ -40,19 +50,17 @@ def run(args: argparse.Namespace) -> int:
 def _describe(kind: str, name: str) -> str:
     import inspect
 
-    from i2i.build import FRAMEWORK_ARGUMENTS, describe, parameters_of
+    from i2i.documentation import FROM_DATA, arguments_of
     from i2i.registry import registry_of
 
     registry = registry_of(kind)
     component, entry = registry.get(name), registry.entry(name)
     lines = [f"{registry.kind} {name}, from {entry.owner} ({entry.target})", ""]
-    for argument, parameter in parameters_of(component).items():
-        if argument in FRAMEWORK_ARGUMENTS:
-            continue
-        default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
-        if argument in ("in_channels", "out_channels"):
+    for argument in arguments_of(component):
+        default = "required" if argument.is_required else f"default {argument.default!r}"
+        if argument.name in FROM_DATA:
             default = "from the data"
-        lines.append(f"  {argument}: {describe(parameter.annotation)}; {default}")
+        lines.append(f"  {argument.name}: {argument.type_text}; {default}")
     texts = [component.__doc__, component.__init__.__doc__ if "__init__" in vars(component) else None]
     documentation = [inspect.cleandoc(text) for text in texts if text]
     return "\n\n".join(["\n".join(lines), *documentation])
