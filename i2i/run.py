@@ -102,6 +102,8 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, object] | No
     run.trackers.tell("on_start", experiment.name, run.config, run.folder)
     code = trainer.fit()
     run.trackers.tell("on_end")
+    if distributed.is_main():
+        _report(experiment, trainer, report, pictures=0 if code > 128 else 4)  # who sends a signal does not wait
     if code == 1:
         report(f"ended at step {trainer.step}; its last save failed, see above")
     elif code:
@@ -111,6 +113,16 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, object] | No
     else:
         report(f"done: translate with  python tools/translate.py {run.folder} INPUT OUTPUT")
     return code
+
+
+def _report(experiment: Experiment, trainer: Trainer, report: Report, pictures: int) -> None:
+    """Writes the page that a run ends with; whatever goes wrong there, the run stands."""
+    from i2i.report.run import report_run
+
+    try:
+        report(f"report: {report_run(experiment, trainer.run.folder, str(trainer.device), pictures)}")
+    except Exception as error:  # images, fonts and full disks: none of it is worth a run
+        report(f"no report.html: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def build_updater(experiment: Experiment, steps: int, images: int, device: torch.device, report: Report) -> Updater:
