@@ -8,7 +8,7 @@ python tools/prepare_data.py cityscapes --from a.zip b.zip     a set that needs 
 import argparse
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -48,12 +48,28 @@ def run(args: argparse.Namespace) -> int:
         DataError: If the data cannot be had or are not what they should be.
     """
     name, given = _split(args.name, args.given)
-    source = find_source(name)
+    return prepare_and_tell(find_source(name), args.root, given)
+
+
+def prepare_and_tell(source: Source, root: Path, given: Sequence[Path]) -> int:
+    """Prepares a data set and says so; after a signal, says what is kept.
+
+    Args:
+        source: The data set.
+        root: The folder of all data sets.
+        given: Archives or folders to take instead of downloading.
+
+    Returns:
+        0, or 130 or 143 after a signal.
+
+    Raises:
+        DataError: If the data cannot be had or are not what they should be.
+    """
     try:
         with _sigterm_raises():
-            print(prepare(source, args.root, given, say=say), flush=True)
+            say(str(prepare(source, root, given, say=say)))
     except (KeyboardInterrupt, _Terminated) as stop:
-        say(_farewell(source, args.root))
+        say(_farewell(source, root))
         return 143 if isinstance(stop, _Terminated) else 130
     return 0
 
