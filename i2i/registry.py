@@ -180,6 +180,10 @@ LOSSES = Registry(
         "l2": "i2i.losses.pixel:L2",
         "smooth_l1": "i2i.losses.pixel:SmoothL1",
         "charbonnier": "i2i.losses.pixel:Charbonnier",
+        "ssim": "i2i.losses.structure:SSIM",
+        "perceptual": "i2i.losses.perceptual:Perceptual",
+        "style": "i2i.losses.perceptual:Style",
+        "total_variation": "i2i.losses.regularizers:TotalVariation",
     },
     "i2i.losses",
 )
@@ -189,6 +193,7 @@ DATASETS = Registry(
         "paired": "i2i.data.paired:Paired",
         "unpaired": "i2i.data.unpaired:Unpaired",
         "labels": "i2i.data.labels:Labels",
+        "folder": "i2i.data.folder:Folder",
         "synthetic": "i2i.data.synthetic:Synthetic",
     },
     "i2i.datasets",

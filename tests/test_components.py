@@ -31,6 +31,8 @@ TINY: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "unet"): {"base_channels": 4, "num_downsamplings": 4},
     ("discriminator", "patchgan"): {"base_channels": 4},
     ("discriminator", "multiscale"): {"num_scales": 2, "discriminator": {"type": "patchgan", "base_channels": 4}},
+    ("loss", "perceptual"): {"backbone": "test_resnet", "weights": "random"},
+    ("loss", "style"): {"backbone": "test_resnet", "weights": "random"},
     ("dataset", "synthetic"): {"size": 32, "length": 6},
     ("dataset", "paired"): {"load_size": 20, "crop_size": 16},
     ("dataset", "unpaired"): {"load_size": 20, "crop_size": 16},

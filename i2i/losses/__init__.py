@@ -1,1 +1,1 @@
-"""Losses. They import no network: backbones are handed in."""
+"""Losses. They import no network of this package; backbones are timm's."""
