@@ -52,4 +52,4 @@ def test_all_ranges_of_the_trainer_are_shown_at_once(capsys):
 
 
 def test_the_base_they_extend_is_good(capsys):
-    assert main("train", [str(FOLDER / "base.yml"), "--dry-run"]) == 0
+    assert main("train", [str(FOLDER / "base.yml"), "--dry-run", "--no-measure"]) == 0

@@ -20,7 +20,7 @@ def test_configs_were_found_in_each_folder():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_it_is_checked_and_planned_without_data(path, capsys):
-    assert main("train", [str(path), "--dry-run"]) == 0
+    assert main("train", [str(path), "--dry-run", "--no-measure"]) == 0
     plan = capsys.readouterr().out
     assert "parameters" in plan and "?" not in plan
 
@@ -34,7 +34,7 @@ def test_tiny_ones_train(path, tmp_path):
 def test_the_published_recipe_is_the_papers(capsys):
     """Zhu et al. 2017, section 4 and appendix: ResNet-9, 70x70 PatchGAN, LSGAN, lambda 10, Adam, 100 + 100 epochs."""
     experiment = Experiment.load(REPOSITORY / "configs/cyclegan_horse2zebra.yaml")
-    main("train", [str(REPOSITORY / "configs/cyclegan_horse2zebra.yaml"), "--dry-run"])
+    main("train", [str(REPOSITORY / "configs/cyclegan_horse2zebra.yaml"), "--dry-run", "--no-measure"])
     plan = capsys.readouterr().out
     assert "11,378,179" in plan  # as the reference prints: 11.378 M
     assert "2,764,737" in plan  # 2.765 M

@@ -30,8 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop after so many hours, with a checkpoint that --resume continues",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="check the YAML, print shapes and sizes, and touch neither data nor disk"
+        "--dry-run",
+        action="store_true",
+        help="check the YAML and print the plan of the run: shapes, compute, memory, time; touch neither data nor disk",
     )
+    parser.add_argument("--no-measure", action="store_true", help="with --dry-run: take no steps to measure their time")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,8 +56,18 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from i2i.plan import describe_plan
 
-        print(describe_plan(experiment))
+        for line in describe_plan(experiment, is_measured=not args.no_measure):
+            print(line, flush=True)
         return 0
+    if args.no_measure:
+        raise I2IError("--no-measure: goes with --dry-run")
+
+    from i2i.cli.offer import offer_download
+
+    root = experiment.data.node.get("root")
+    stopped = offer_download(root.plain() if root is not None else None)
+    if stopped:
+        return stopped
 
     from i2i.run import train
 

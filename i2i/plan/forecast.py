@@ -1,0 +1,96 @@
+"""Arithmetic and memory of a training step, foretold by taking it on fake tensors: shapes without contents."""
+
+import copy
+import platform
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from i2i.experiment import Experiment
+from i2i.plan.heap import Heap
+from i2i.plan.ledger import Ledger
+from i2i.plan.rehearsal import build, fill_pools, pools, random_batch
+from i2i.training.updater import Updater
+
+# Measured with torch 2.15 on x86 (benchmarks/memory.py): 18 MiB of pages of its libraries, 7 MiB of generated code.
+KERNELS = 25 * 2**20
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training step will take.
+
+    Attributes:
+        flops: Floating-point operations of convolutions and matrix products; a multiply-add is two.
+        parts: Bytes at the moment when most are held, by what they are for.
+        before: Bytes held before the first step.
+    """
+
+    flops: int
+    parts: dict[str, int]
+    before: int
+
+    @property
+    def peak(self) -> int:
+        """The most bytes held."""
+        return sum(self.parts.values())
+
+
+def forecast(experiment: Experiment, device: torch.device) -> Forecast:
+    """Foretells memory and arithmetic of a step, once optimizer states exist and image pools are full.
+
+    Args:
+        experiment: Its data set must fix the size of its images.
+        device: Where the run will be. Nothing is allocated there.
+
+    Raises:
+        Exception: A network, loss or optimizer does not run without numbers; plugins may raise anything.
+    """
+    heap = Heap() if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
+    with FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type, heap) as ledger:
+        updater = build(_immovable(experiment, device), device)
+        batch = random_batch(experiment)
+        before = heap.resident if heap else ledger.live
+        for parameter in updater.pipeline.members.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(lambda p: ledger.mark(p.grad, "gradients"))
+        updater.take(batch)
+        fill_pools(updater)
+        ledger.restart()
+        with FlopCounterMode(display=False) as counter:
+            updater.take(batch)
+        _mark_lasting(ledger, updater, batch)
+    parts = dict(ledger.at_peak)
+    if heap:
+        parts["heap"] = heap.peak - ledger.peak
+    if device.type == "cpu":
+        parts["kernels"] = KERNELS
+    return Forecast(counter.get_total_flops(), parts, before)
+
+
+def _immovable(experiment: Experiment, device: torch.device) -> Experiment:
+    """Returns an experiment whose pipeline is built where it will be: fake parameters cannot be moved."""
+    with torch.device(device):
+        pipeline = experiment.build_pipeline()
+    pipeline.to = lambda _: pipeline  # type: ignore[method-assign, assignment]
+    placed = copy.copy(experiment)
+    placed.build_pipeline = lambda: pipeline  # type: ignore[method-assign]
+    return placed
+
+
+def _mark_lasting(ledger: Ledger, updater: Updater, batch: dict[str, Tensor]) -> None:
+    """Says which tensors are there in every step."""
+    networks = updater.average.networks if updater.average else torch.nn.Module()
+    lasting = {
+        "weights": [*updater.pipeline.parameters(), *updater.pipeline.buffers()],
+        "average": [*networks.parameters(), *networks.buffers()],
+        "optimizer": [t for o in updater.optimizers.values() for state in o.state.values() for t in state.values()],
+        "pool": [image for pool in pools(updater) for image in pool.images],
+        "batch": list(batch.values()),
+    }
+    for kind, tensors in lasting.items():
+        for tensor in tensors:
+            ledger.mark(tensor, kind)
