@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from i2i.build import make
 from i2i.codecs import codecs_of
@@ -13,6 +15,7 @@ from i2i.config import Node, merge
 from i2i.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
+from i2i.pipelines.policy import translating
 from i2i.registry import DATASETS
 from i2i.training.stream import SeededDataset
 
@@ -46,7 +49,7 @@ class Picture:
 def collect_pictures(
     experiment: Experiment, folder: Path, count: int = 4, device: str = "auto", seconds: float = SECONDS
 ) -> list[Picture]:
-    """Translates some images of an experiment with the bundle of its run folder, exactly as ``translate`` does.
+    """Translates some images of an experiment with the bundle of its run folder.
 
     Args:
         experiment: Whose data set the images are from: its test or val split, or else its training images.
@@ -101,15 +104,27 @@ def _picture(
 ) -> Picture:
     source, result = direction[0], direction[2]
     codecs = codecs_of(images.dataset)
-    after = translator(codecs[source].decode(item[source]), direction)
     truth = item.get(f"{source}_truth", item[result] if images.is_paired else None)
     names = dict(zip("ab", getattr(images.dataset, "domains", ("a", "b")), strict=True))
     return Picture(
         direction,
         Path(str(item.get(f"{source}_path", ""))).name,
         codecs[source].show(item[source]),
-        codecs[result].show(codecs[result].encode(after)),
+        codecs[result].show(_translated(translator, item[source], direction)),
         None if truth is None else codecs[result].show(truth),
         split,
         None if names == {"a": "a", "b": "b"} else (names[source], names[result]),
     )
+
+
+def _translated(translator: Translator, x: Tensor, direction: str) -> Tensor:
+    """Translates one image as the data set gives it, ``[C, H, W]``, with one draw of the generator's noise."""
+    info, device = translator.info, translator.device
+    own_noise = torch.random.fork_rng([device.index or 0] if device.type == "cuda" else [])
+    state = translating(translator.pipeline, info.norm_policy, info.dropout_policy)
+    with torch.inference_mode(), own_noise, state, translator.precision.autocast():
+        torch.manual_seed(info.seed)
+        y = translator.pipeline.translate(x[None].to(device), info.directions[direction])[0]
+    if not torch.isfinite(y).all():
+        raise I2IError("the model's values are not finite numbers")
+    return y.float().cpu()

@@ -76,7 +76,8 @@ def test_time_is_the_sum_over_entries(tmp_path):
 @pytest.mark.parametrize(
     ("name", "group"),
     [
-        ("G_adversarial", "losses"), ("D_Y_penalty", "losses"), ("cycle_x", "losses"), ("D_X_accuracy_real", "accuracy"),
+        ("G_adversarial", "losses"), ("D_Y_penalty", "losses"), ("cycle_x", "losses"),
+        ("D_X_accuracy_real", "accuracy"),
         ("val_psnr_a2b", "metrics"), ("val_accuracy", "metrics"), ("lr_generator", "learning rate"),
         ("images_per_second", "speed"), ("data_wait", "speed"),
     ],
