@@ -1,22 +1,53 @@
 """Train on the embedded data set, translate held-out images and say where to look. Needs no files and no GPU.
 
 python tools/demo.py                   a CycleGAN turns plain animals into striped ones, and back
+python tools/demo.py maps              a Pix2Pix turns aerial views into maps
+python tools/demo.py streets           a Pix2Pix turns label maps into streets
 python tools/demo.py --seed 1 trainer.steps=200
 """
 
 import argparse
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from i2i.data.synthetic import Domain, Synthetic
 
 HELP = "train and translate on the embedded data set"
 HELD_OUT = 64
+SHOWN = 8  # of them on the sheet
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo shows.
+
+    Attributes:
+        config: Stem of its file in ``configs/``.
+        made: Direction -> heading of its translations, for each one that it learns.
+        paired: Whether the files of b are the true partners of those of a.
+    """
+
+    config: str
+    made: Mapping[str, str]
+    paired: bool = False
+
+
+DEMOS: dict["Domain", Demo] = {
+    "animals": Demo("cyclegan_animals", {"a2b": "made striped", "b2a": "made plain"}),
+    "maps": Demo("pix2pix_drawn_maps", {"a2b": "made a map"}, paired=True),
+    "streets": Demo("pix2pix_drawn_streets", {"a2b": "made a street"}, paired=True),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "arguments",
         nargs="*",
-        metavar="[animals] key.path=value",
+        metavar=f"[{'|'.join(DEMOS)}] key.path=value",
         help="what to show (default: animals), and any number of overrides",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
@@ -30,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     names, overrides = split_arguments(args.arguments)
     names = names or ["animals"]
-    configs = {path.stem.removeprefix("cyclegan_"): path for path in _configs().glob("cyclegan_animals.yaml")}
+    configs = {name: path for name, demo in DEMOS.items() if (path := _configs() / f"{demo.config}.yaml").is_file()}
     if len(names) > 1 or names[0] not in configs:
         shown = ", ".join(configs) or "none: the demo needs a checkout of the repository"
         raise I2IError(f"no demo is named {' '.join(names)!r}{did_you_mean(names[0], configs)}", [f"demos: {shown}"])
@@ -42,77 +73,51 @@ def run(args: argparse.Namespace) -> int:
     experiment = Experiment.load(configs[names[0]], [*overrides, f"trainer.seed={args.seed}"])
     folder = run_folder(experiment.name, args.out, "never")
     code, folder = train(experiment, folder)
-    return code or _translate(experiment.dataset.size[0], folder)
+    return code or _show(names[0], experiment.dataset.size[0], folder)
 
 
 def _configs() -> Path:
     return Path(__file__).resolve().parents[2] / "configs"
 
 
-def _translate(size: int, folder: Path) -> int:
+def _show(name: "Domain", size: int, folder: Path) -> int:
+    """Translates held-out images, judges the translations and says where they are."""
     from i2i.atomic import write_bytes
     from i2i.cli import main
-    from i2i.data.synthetic import write_split
+    from i2i.cli.judges import JUDGES
+    from i2i.data.synthetic import Synthetic, write_split
+    from i2i.images import load_image
 
-    plain, striped = write_split(folder / "held_out", HELD_OUT, "test", size)
-    for source, direction in ((plain, "a2b"), (striped, "b2a")):
+    demo = DEMOS[name]
+    dataset = Synthetic(name, size, HELD_OUT, "test", demo.paired)
+    folders = write_split(folder / "held_out", HELD_OUT, "test", size, name, demo.paired)
+    sources = dict(zip(("a2b", "b2a"), folders, strict=True))
+    translated = {}
+    for direction in demo.made:
         target = folder / "translated" / direction
-        code = main("translate", [str(folder), str(source), str(target), "--direction", direction])
+        code = main("translate", [str(folder), str(sources[direction]), str(target), "--direction", direction])
         if code:
             return code
+        translated[direction] = [load_image(target / f"{index:06}.png")[0] for index in range(HELD_OUT)]
     sheet = folder / "before_after.png"
-    _write_sheet(sheet, folder, plain, striped)
-    judgement = _judge(size, folder)
-    write_bytes(folder / "judgement.json", json.dumps(judgement, indent=1).encode())
-    print(
-        f"\nof {HELD_OUT} held-out plain animals {judgement['striped']:.0%} got stripes of at least 80 % of real ones' "
-        f"contrast; the ground changed by {judgement['ground_change']:.3f} of the value range.\n"
-        f"of the striped ones' contrast {judgement['contrast_left']:.0%} is left when they are made plain."
-    )
-    print(f"look at {sheet}\n  training:   {folder / 'samples'}, or  tensorboard --logdir {folder}")
+    _write_sheet(sheet, demo, dataset, translated)
+    figures, text = JUDGES[name](dataset, translated)
+    write_bytes(folder / "judgement.json", json.dumps(figures, indent=1).encode())
+    print(f"\n{text}\nlook at {sheet}\n  training:   {folder / 'samples'}, or  tensorboard --logdir {folder}")
     print(f"  translated: {folder / 'translated'}, from images in {folder / 'held_out'} that training never saw")
     return 0
 
 
-def _write_sheet(path: Path, folder: Path, plain: Path, striped: Path) -> None:
-    """Lays held-out images beside their translations."""
-    from i2i.images import load_image, make_grid, save_image
+def _write_sheet(path: Path, demo: Demo, dataset: "Synthetic", translated: Mapping[str, list]) -> None:
+    """Lays held-out images beside their translations and, where there is no way back to show, the truth."""
+    from i2i.images import make_grid, save_image
 
-    names = [f"{index:06}.png" for index in range(8)]
-    columns = {
-        "plain": plain,
-        "made striped": folder / "translated" / "a2b",
-        "striped": striped,
-        "made plain": folder / "translated" / "b2a",
-    }
-    grid = make_grid({name: [load_image(place / file)[0] for file in names] for name, place in columns.items()})
-    save_image(path, grid)
-
-
-def _judge(size: int, folder: Path) -> dict[str, float]:
-    """Compares the translations with the truth, which the synthetic data set knows; all values are shares of 1."""
-    import numpy as np
-
-    from i2i.data.synthetic import Synthetic
-    from i2i.images import load_image
-    from i2i.metrics.stripes import ground_change, stripe_energy
-
-    dataset = Synthetic(size=size, length=HELD_OUT, split="test")
-    scenes = [dataset.draw(index) for index in range(HELD_OUT)]
-    plain, striped = [a for (a, _), _ in scenes], [b for _, (b, _) in scenes]
-    names = [f"{index:06}.png" for index in range(HELD_OUT)]
-    made_striped, made_plain = (
-        [load_image(folder / "translated" / direction / name)[0] for name in names] for direction in ("a2b", "b2a")
-    )
-    real = float(np.median([stripe_energy(scene.image, scene.mask) for scene in striped]))
-    gained = [stripe_energy(image, scene.mask) / real for image, scene in zip(made_striped, plain, strict=True)]
-    left = [stripe_energy(image, scene.mask) / real for image, scene in zip(made_plain, striped, strict=True)]
-    there = [ground_change(scene.image, image, scene.mask) for scene, image in zip(plain, made_striped, strict=True)]
-    back = [ground_change(scene.image, image, scene.mask) for scene, image in zip(striped, made_plain, strict=True)]
-    return {
-        "striped": float(np.mean(np.array(gained) >= 0.8)),
-        "contrast": float(np.median(gained)),
-        "contrast_left": float(np.median(left)),
-        "ground_change": float(np.mean(there)),
-        "ground_change_back": float(np.mean(back)),
-    }
+    scenes = [dataset.draw(index) for index in range(SHOWN)]
+    columns = {}
+    for direction, heading in demo.made.items():
+        side = 0 if direction == "a2b" else 1
+        columns[dataset.domains[side]] = [scene[side][0].image for scene in scenes]
+        columns[heading] = translated[direction][:SHOWN]
+        if demo.paired:
+            columns[f"true {dataset.domains[1 - side]}"] = [scene[side][1].image for scene in scenes]
+    save_image(path, make_grid(columns))

@@ -7,10 +7,10 @@ trees, shadows, cars, the light of the day), and the trees hide a little of what
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i.codecs import LabelClass
 from i2i.data.landscape import Array, Colour
 from i2i.data.painting import (
     Canvas,
-    LabelClass,
     Material,
     Scene,
     check_drawing,
@@ -23,12 +23,12 @@ from i2i.data.painting import (
 from i2i.data.town import MAIN_WIDTH, STREET_WIDTH, Town, plan_town
 
 CLASSES = (
-    LabelClass("land", (234, 228, 214)),
-    LabelClass("park", (176, 218, 150)),
-    LabelClass("water", (140, 192, 238)),
-    LabelClass("building", (196, 172, 156)),
-    LabelClass("street", (255, 255, 255)),
-    LabelClass("main road", (250, 196, 92)),
+    LabelClass(0, "land", (234, 228, 214)),
+    LabelClass(1, "park", (176, 218, 150)),
+    LabelClass(2, "water", (140, 192, 238)),
+    LabelClass(3, "building", (196, 172, 156)),
+    LabelClass(4, "street", (255, 255, 255)),
+    LabelClass(5, "main road", (250, 196, 92)),
 )
 LAND, PARK, WATER, BUILDING, STREET, MAIN_ROAD = range(len(CLASSES))
 

@@ -14,20 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.data.landscape import Array, Colour, noise_tile
+from i2i.codecs import LabelClass
+from i2i.data.landscape import Array, noise_tile
 
 MIN_SIZE = 32
 Points = NDArray[np.complex128]  # x to the right, y down, in fractions of the picture
 
 _MAX_MATERIALS = 256
 _NOISE_SIDE = 256  # texels of noise across a picture
-
-
-class LabelClass(NamedTuple):
-    """A class of a label map and the colour (8-bit RGB) that shows it."""
-
-    name: str
-    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -190,10 +184,10 @@ class Canvas:
         Returns:
             Float RGB [size, size, 3], about 0 to 1.
         """
-        looks = np.zeros((_MAX_MATERIALS, 8), np.uint8)
-        for look, material in zip(looks, self.materials, strict=False):
-            look[:3] = np.rint(material.colour).clip(0, 255)
-            look[3:6] = np.rint((255 * material.grain, 255 * material.patches, 255 * material.ground))
+        looks = np.zeros((len(self.materials), 8), np.uint8)
+        table = np.array([(*item.colour, item.grain, item.patches, item.ground) for item in self.materials], float)
+        table[:, 3:] *= 255
+        looks[:, :6] = np.rint(table).clip(0, 255)
         halves = [
             shrink(half.take(self.pixels).view(np.uint8).reshape(self.side, self.side, 4), self.size)
             for half in np.ascontiguousarray(looks.view(np.uint32).T)

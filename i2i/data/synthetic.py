@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from i2i.data import animals, maps
-from i2i.data.painting import MIN_SIZE, LabelClass, Scene
+from i2i.codecs import LabelClass
+from i2i.data import animals, maps, streets
+from i2i.data.painting import MIN_SIZE, Scene
 from i2i.images import save_image, to_tensor
 
 
@@ -24,10 +25,11 @@ class _Domain:
     classes: tuple[LabelClass, ...] = ()
 
 
-Domain = Literal["animals", "maps"]
+Domain = Literal["animals", "maps", "streets"]
 _DOMAINS: dict[str, _Domain] = {
     "animals": _Domain(("plain", "striped"), animals.draw_partners),
     "maps": _Domain(("aerial", "map"), maps.draw_partners, maps.CLASSES),
+    "streets": _Domain(("label", "street"), streets.draw_partners, streets.CLASSES),
 }
 _SPLITS = {"train": 0, "test": 1}
 _SPLIT_BITS = 40  # the seeds of a split share what is above these bits: no length makes splits meet
@@ -41,6 +43,7 @@ class Synthetic:
     ==========  ==========================  ===========================
     animals     plain                       striped
     maps        aerial view                 vector map
+    streets     label map, in colours       street
     ==========  ==========================  ===========================
 
     Items are ``{"a", "b": float32 [3, S, S] in [-1, 1], "a_path", "b_path": str}`` and, for judging translations,

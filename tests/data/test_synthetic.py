@@ -233,7 +233,7 @@ def test_the_common_size_keys_stand_in_for_size(arguments: dict[str, int], size:
         ({"crop_size": 0}, "crop_size must be at least 32, got 0"),
         ({"length": 0}, "length must be at least 1, got 0"),
         ({"split": "val"}, "split must be one of train, test, got 'val'"),
-        ({"domain": "cats"}, "domain must be one of animals, maps, got 'cats'"),
+        ({"domain": "cats"}, "domain must be one of animals, maps, streets, got 'cats'"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict, message: str) -> None:
