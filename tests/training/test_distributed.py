@@ -46,7 +46,7 @@ def run(folder, processes):
 def test_two_processes_give_the_weights_of_one(tmp_path):
     (one, log_one), (two, log_two) = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
     for name, weights in one["networks"].items():
-        assert torch.allclose(weights, two["networks"][name], rtol=1e-4, atol=1e-6), name
+        assert torch.allclose(weights, two["networks"][name], rtol=1e-3, atol=2e-5), name
     assert len(log_one) == len(log_two), "one log, written once"
     for name in ("G_adversarial", "cycle_x", "D_Y"):  # of both shares, not of the first process's alone
         assert log_two[0][name] == pytest.approx(log_one[0][name], rel=1e-4), name
