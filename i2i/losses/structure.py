@@ -60,7 +60,8 @@ class SSIM(nn.Module):
         if min(prediction.shape[2:]) < self.window_size:
             height, width = prediction.shape[2:]
             raise ValueError(f"images of {height}x{width} are smaller than the window of {self.window_size} of ssim")
-        x, y = full_precision(prediction), full_precision(target)
+        # From 0 to 2: the luminance term compares means, and means nothing where black is below zero.
+        x, y = full_precision(prediction) + 1, full_precision(target) + 1
         with without_autocast(x):
             mean_x, mean_y, square_x, square_y, product = self._blurred(x, y, x * x, y * y, x * y)
         variances = square_x - mean_x**2 + square_y - mean_y**2

@@ -42,19 +42,21 @@ def pair(*shape):
 def test_value_by_formula(arguments):
     p, t = pair(1, 1, 14, 17)
     renamed = {{"window_size": "size"}.get(name, name): value for name, value in arguments.items()}
-    assert SSIM(**arguments)(p, t).item() == pytest.approx(written_out(p[0, 0], t[0, 0], **renamed), rel=1e-9)
+    assert SSIM(**arguments)(p, t).item() == pytest.approx(written_out(p[0, 0] + 1, t[0, 0] + 1, **renamed), rel=1e-9)
 
 
 def test_agrees_with_torchmetrics():
     p, t = pair(2, 3, 40, 33)
-    _, every = structural_similarity_index_measure(p, t, data_range=2.0, sigma=1.5, return_full_image=True)
+    _, every = structural_similarity_index_measure(
+        (p + 1) / 2, (t + 1) / 2, data_range=1.0, sigma=1.5, return_full_image=True
+    )
     inside = every[..., 5:-5, 5:-5]  # theirs has values at the border, too, of a mirrored image
     assert SSIM()(p, t).item() == pytest.approx(1 - inside.mean().item(), rel=1e-9)
 
 
 def test_equal_images_cost_nothing_and_opposite_ones_nearly_two():
     _, t = pair(1, 1, 16, 16)
-    centred = t - t.mean()
+    centred = t - t.mean()  # around the middle of the range
     assert SSIM()(t, t).item() == pytest.approx(0, abs=1e-12)
     assert SSIM(k1=1e3, k2=1e-6)(centred, -centred).item() == pytest.approx(2, abs=1e-3)  # structure alone
 
