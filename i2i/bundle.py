@@ -75,12 +75,6 @@ class BundleInfo:
         description = self.domains.get(domain)
         return codec_of(description) if description else ImageCodec(self.channels[domain])
 
-    def input_channels(self, direction: str) -> int:
-        return self.channels[direction[0]]
-
-    def output_channels(self, direction: str) -> int:
-        return self.channels[direction[2]]
-
 
 def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
     """Writes the networks of a pipeline that ``info`` names, whole or not at all."""
@@ -198,7 +192,7 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     constructors = {}
     for letter in info.networks:
         component, arguments = network_of(path, info, letter)
-        constructors[letter] = partial(component, **constructor_arguments(component, node_of(arguments)))
+        constructors[letter] = partial(_construct, component, arguments)
     name = info.pipeline["type"]
     pipeline = _component(path, f"the pipeline {name!r}", PIPELINES, name, info.pipeline_owner)
     try:
@@ -265,6 +259,11 @@ def _component(path: Path, what: str, registry: Registry, name: str, owner: dict
             f"{path}: {what} comes from {package}, which is not installed or does not work here: {error.message}",
             [f"pip install {upgrade}{distribution}"],
         ) from error
+
+
+def _construct(component: Callable[..., Any], arguments: dict[str, Any]) -> nn.Module:
+    network: nn.Module = component(**constructor_arguments(component, node_of(arguments)))
+    return network
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:

@@ -211,7 +211,7 @@ def check_features(
             plan = plans[letter]
             if declared[role].features_of == plan.role and not hasattr(network, "logits_and_features"):
                 message = f"compares feature maps, which the {plan.kind} {plan.type!r} does not offer"
-                hints = [f"it needs a method logits_and_features(x), as {plan.kind}: {{type: patchgan}} has"]
+                hints = ["it, and what is nested in it, needs a method logits_and_features(x), as patchgan has"]
                 problems += [node.problem(message, hints=hints) for node in nodes]
     if problems:
         raise ConfigError(dict.fromkeys(problems))

@@ -19,11 +19,9 @@ class FeatureLoss(nn.Module, ABC):
     """Base of the losses that compare the feature maps of a backbone.
 
     Args:
-        backbone: A model of timm. Its name may end in the tag of a set of weights.
-        layers: Names or indices of the backbone's levels, or a mapping from such to weights, which are 1 otherwise.
-            ``null`` is the paper's choice on VGG-16, and the levels of the same numbers on others.
-        weights: ``auto`` takes those of the hub's cache or else downloads them; a path names a ``.safetensors`` or
-            ``.pth`` file of the whole model; ``random`` is always the same and for tests.
+        backbone: A model of timm.
+        layers: Which of its levels, and their weights.
+        weights: Where its weights come from.
 
     Raises:
         ArgumentError: There is no such backbone or level, or the weights cannot be had.
@@ -73,6 +71,11 @@ class Perceptual(FeatureLoss):
     The default is the paper's, relu3_3 of VGG-16.
 
     Args:
+        backbone: A model of timm; its name may end in the tag of a set of weights.
+        layers: Names or indices of the backbone's levels, or a mapping from such to weights, which are 1 otherwise.
+            ``null`` is the paper's choice on VGG-16, and the levels of the same numbers on other backbones.
+        weights: ``auto`` takes those of the hub's cache or else downloads them; a path names a ``.safetensors`` or
+            ``.pth`` file of the whole model; ``random`` is always the same, and for tests.
         distance: ``l2`` is the paper's; ``l1``, the mean absolute difference, is that of pix2pixHD and others.
     """
 
@@ -96,8 +99,15 @@ class Style(FeatureLoss):
     """Distance of Gram matrices: which features occur together, wherever in the image.
 
     Johnson et al. (2016), equations 3 and 4; the default is the paper's, relu1_2, relu2_2, relu3_3 and relu4_3 of
-    VGG-16. Here the squared differences are averaged over the entries of a matrix, where the paper sums them: weights
-    are larger by the square of the channels.
+    VGG-16. Here the squared differences are averaged over the entries of a matrix, where the paper sums them: values
+    are small, and weights in a YAML large.
+
+    Args:
+        backbone: A model of timm; its name may end in the tag of a set of weights.
+        layers: Names or indices of the backbone's levels, or a mapping from such to weights, which are 1 otherwise.
+            ``null`` is the paper's choice on VGG-16, and the levels of the same numbers on other backbones.
+        weights: ``auto`` takes those of the hub's cache or else downloads them; a path names a ``.safetensors`` or
+            ``.pth`` file of the whole model; ``random`` is always the same, and for tests.
     """
 
     default_levels = (0, 1, 2, 3)
