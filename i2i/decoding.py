@@ -138,7 +138,7 @@ def fit_channels(array: np.ndarray, channels: int | None) -> tuple[np.ndarray, t
     notes: list[str] = []
     if count == channels:
         return array, ()
-    if count in (2, 4):
+    if count in (2, 4) and array.dtype.kind == "u":
         opaque = np.iinfo(array.dtype).max
         if (array[..., -1] != opaque).any():
             raise Refused(

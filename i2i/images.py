@@ -1,6 +1,7 @@
 """Images as files, as arrays and as tensors. Value ranges change here and nowhere else.
 
-Files and arrays are ``[H, W, C]`` uint8 or uint16; tensors are ``[C, H, W]`` or ``[N, C, H, W]`` float32 in [-1, 1].
+Files and arrays are ``[H, W, C]`` uint8 or uint16, or other numbers whose range is declared; tensors are
+``[C, H, W]`` or ``[N, C, H, W]`` float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from i2i.atomic import write_bytes
-from i2i.decoding import MAX_PIXELS, Refused, decode
+from i2i.decoding import MAX_PIXELS, Refused, decode, fit_channels
 from i2i.errors import DataError
+from i2i.rasters import decode_raster, encode_raster, is_raster
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +33,14 @@ WRITERS = {
     "tif": "TIFF",
     "tiff": "TIFF",
     "avif": "AVIF",
+    "npy": "NPY",
 }
+RASTERS = ("TIFF", "NPY")  # hold any number of channels, and floats
 MIN_CELL = 128  # pixels: smaller images are enlarged in a grid
 
 
 def load_image(
-    path: str | os.PathLike[str], channels: int | None = 3, *, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str], channels: int | None = 3, *, max_pixels: int = MAX_PIXELS, any_type: bool = False
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Reads an image file.
 
@@ -44,19 +48,29 @@ def load_image(
     named, so that callers can count them and report them once. 16-bit files stay 16-bit.
 
     Args:
-        path: A JPEG, PNG, WebP, TIFF, BMP, GIF, PPM or AVIF file.
-        channels: Channels to deliver; ``None`` keeps 1 or 3, whichever the file has.
+        path: A JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, AVIF or .npy file; the last and TIFF with any number of channels.
+        channels: Channels to deliver; ``None`` keeps 1 or 3, whichever the file has, or the number of bands.
         max_pixels: Files whose header claims more are refused before they are decoded.
+        any_type: Whether floats and other integers are read as they are, rather than refused.
 
     Returns:
-        A uint8 or uint16 array ``[H, W, C]`` and the conversions that were made, as in ``("gray to RGB",)``.
+        A uint8 or uint16 array ``[H, W, C]``, or one of another type where these are wanted, and the
+        conversions that were made, as in ``("gray to RGB",)``.
 
     Raises:
         DataError: ``PATH: reason``; the file cannot be read, is damaged, or does not fit ``channels`` without loss.
     """
     try:
         with open_regular(path) as file:
-            return decode(file.read(), channels, max_pixels)
+            is_picture = not is_raster(file)
+            data = file.read()
+        if is_picture:
+            return decode(data, channels, max_pixels)
+        array = decode_raster(data, max_pixels)
+        if array.dtype not in (np.uint8, np.uint16) and not any_type:
+            hints = ("declare the range of its values: data.value_range=[lowest, highest]",)
+            raise Refused(f"holds {array.dtype} values, of which black and white are not known", hints)
+        return fit_channels(array, channels)
     except Refused as error:
         raise DataError(f"{path}: {error}", error.hints) from error
     except OSError as error:
@@ -142,14 +156,17 @@ def save_image(
     *,
     quality: int = 95,
     durable: bool = False,
+    palette: np.ndarray | None = None,
 ) -> None:
     """Writes an image whole or not at all.
 
     Args:
         path: The file; its folder exists.
-        array: uint8 ``[H, W, C]`` or ``[H, W]`` with 1, 3 or 4 channels; uint16 for PNG and TIFF.
+        array: uint8 ``[H, W, C]`` or ``[H, W]`` with 1, 3 or 4 channels; uint16 for PNG, TIFF and NPY; any number of
+            channels, and floats, for TIFF and NPY.
         format: One of ``WRITERS``; the path's suffix unless said.
         quality: 1 to 100, of JPEG, WebP and AVIF.
+        palette: uint8 ``[256, 3]``: the colours in which viewers show the values of one channel, in PNG, TIFF and BMP.
         durable: Whether the file survives a power cut the moment this returns.
 
     Raises:
@@ -160,7 +177,7 @@ def save_image(
         raise DataError(f"{path}: images cannot be written as {name!r}, only as {', '.join(WRITERS)}")
     array = array[..., None] if array.ndim == 2 else array
     try:
-        data = _encode(array, WRITERS[name], quality)
+        data = _encode(array, WRITERS[name], quality, palette)
     except Exception as error:  # encoders raise anything on sizes and types that a format cannot hold
         raise DataError(f"{path}: {_shape_text(array)} cannot be written as {name}: {error}") from error
     try:
@@ -212,12 +229,15 @@ def _cell(sample: Any) -> np.ndarray:
     return np.ascontiguousarray(array.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def _encode(array: np.ndarray, format: str, quality: int) -> bytes | memoryview:
-    if array.shape[2] not in (1, 3, 4):
-        raise ValueError("only 1, 3 or 4 channels can be written")
+def _encode(array: np.ndarray, format: str, quality: int, palette: np.ndarray | None) -> bytes | memoryview:
+    is_picture = array.shape[2] in (1, 3, 4) and array.dtype in (np.uint8, np.uint16)
+    if format == "NPY" or (format == "TIFF" and not is_picture):
+        return encode_raster(array, format)
+    if not is_picture:
+        raise ValueError("only 1, 3 or 4 channels of 8 or 16 bits can be written; tiff and npy hold any")
     if array.dtype == np.uint16 and format not in ("PNG", "TIFF"):
-        raise ValueError("only png and tiff hold 16 bits")
-    if format == "PNG" or array.dtype == np.uint16:
+        raise ValueError("only png, tiff and npy hold 16 bits")
+    if palette is None and (format == "PNG" or array.dtype == np.uint16):
         return _encode_opencv(array, format)
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": quality, "subsampling": 0},  # 4:4:4: colour edges stay sharp
@@ -226,7 +246,10 @@ def _encode(array: np.ndarray, format: str, quality: int) -> bytes | memoryview:
         "TIFF": {"compression": "tiff_lzw"},
     }
     buffer = BytesIO()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, format, **options.get(format, {}))
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if palette is not None:
+        image.putpalette(palette.tobytes())
+    image.save(buffer, format, **options.get(format, {}))
     return buffer.getbuffer()
 
 

@@ -131,7 +131,7 @@ def test_format_over_suffix_and_unknown_formats(tmp_path: Path) -> None:
 def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x.jpg: a 30 x 20 image of 4 uint8 channels cannot be written as jpg"):
         save_image(tmp_path / "x.jpg", np.dstack([RGB, RGB[..., 0]]))
-    with pytest.raises(DataError, match="only png and tiff hold 16 bits"):
+    with pytest.raises(DataError, match="only png, tiff and npy hold 16 bits"):
         save_image(tmp_path / "x.jpg", RGB.astype(np.uint16))
     with pytest.raises(DataError, match="only 1, 3 or 4 channels"):
         save_image(tmp_path / "x.png", np.dstack([RGB, RGB]))

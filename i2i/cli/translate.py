@@ -76,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     translator, digest = _load_model(args)
     direction = translator.check_direction(args.direction)
+    chosen = target
+    target = chosen.fitted(translator.codecs(direction)[1])
+    if target.format != chosen.format:
+        print(f"written as {target.format}: {chosen.format} does not hold {translator.codecs(direction)[1].about}")
     options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
     return _translate(translator, digest, options, inputs, target, chain([first], folders), unreadable)
 
@@ -140,11 +144,12 @@ def _translate(
     from i2i.signals import StopRequest
 
     info, direction = translator.info, options.direction
-    folds_case = target.prepare(info.output_channels(direction))
+    source, output_codec = translator.codecs(direction)
+    folds_case = target.prepare(output_codec)
     lists = target.folder if target.file is None else None
     manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
     refusals = Refusals(lists and lists / "refused.jsonl")
-    files = Files(target.folder, manifest, options, info.input_channels(direction))
+    files = Files(target.folder, manifest, options, source, output_codec)
     print(
         f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
         f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",

@@ -34,7 +34,7 @@ def codec_of(description: Mapping[str, Any]) -> Codec:
         values = dict(description)
         kind = values.pop("kind")
         if kind == ImageCodec.kind:
-            return ImageCodec(int(values["channels"]), values["depth"])
+            return ImageCodec.of(values)
         if kind == LabelCodec.kind:
             return LabelCodec.of(values)
     except (KeyError, TypeError, IndexError, OverflowError) as error:

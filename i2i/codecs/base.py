@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -28,12 +28,24 @@ class Codec(ABC):
         target: What augmentation takes its arrays for: an ``image``, or a ``mask``, which is never interpolated.
         needs_pixels: Whether only the pixels tell if a file can be used, rather than its header.
         channels: Of its tensors.
+        palette: uint8 ``[256, 3]``: the colours in which viewers show the values of files, if not gray.
     """
 
     kind: ClassVar[str]
     target: ClassVar[Literal["image", "mask"]] = "image"
     needs_pixels: ClassVar[bool] = False
     channels: int
+    palette: np.ndarray | None = None
+
+    @property
+    @abstractmethod
+    def formats(self) -> tuple[str, ...]:
+        """The formats that hold what :meth:`decode` returns, keys of ``i2i.images.WRITERS``; the default first."""
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What files hold, in words."""
 
     def load(self, path: str | os.PathLike[str], half: Half | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
         """Reads a file as an array ``[H, W, C]``, and names the conversions that were made.
@@ -49,6 +61,10 @@ class Codec(ABC):
             return self.load_whole(path)
         (array,), notes = load_halves(path, [(self, half)])
         return array, notes
+
+    def settle(self, depths: Mapping[Any, int]) -> str:
+        """Takes note of the depths of the files that were seen; returns what is worth telling."""
+        return ""
 
     @abstractmethod
     def load_whole(self, path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -69,6 +85,12 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, tensors: torch.Tensor) -> np.ndarray:
         """Turns tensors ``[..., C, H, W]`` into arrays as files hold them, ``[..., H, W, C']``."""
+
+    def blank(self) -> np.ndarray:
+        """Returns a tiny array as files hold it, ``[8, 8, C']``."""
+        import torch
+
+        return self.decode(torch.zeros(self.channels, 8, 8))
 
     @abstractmethod
     def show(self, tensors: torch.Tensor) -> np.ndarray:
@@ -95,7 +117,8 @@ def load_halves(
         DataError: ``PATH: reason``.
     """
     # Transparency is kept for those who want it; to its channels, each half is fitted later.
-    whole, notes = load_image(path, 4 if any(codec.channels == 4 for codec, _ in sides) else None)
+    wanted = [codec.channels for codec, _ in sides if codec.target == "image" and codec.channels in (2, 4)]
+    whole, notes = load_image(path, max(wanted, default=None), any_type=True)
     width = whole.shape[1]
     if width % 2:
         raise DataError(f"{path}: has two halves side by side, but its width of {width} pixels is odd")
@@ -103,7 +126,7 @@ def load_halves(
     for codec, half in sides:
         cut = whole[:, : width // 2] if half == "left" else whole[:, width // 2 :]
         try:
-            if codec.kind == "labels" and cut.shape[2] == 1 and Path(path).suffix.lower() in (".jpg", ".jpeg"):
+            if codec.target == "mask" and cut.shape[2] == 1 and Path(path).suffix.lower() in (".jpg", ".jpeg"):
                 raise Refused("is a gray JPEG, whose compression has changed the class ids")
             arrays.append(np.ascontiguousarray(codec.fit(cut)[0]))
         except Refused as error:

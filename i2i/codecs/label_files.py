@@ -7,6 +7,7 @@ import numpy as np
 
 from i2i.decoding import Refused, decode, identify, orientation
 from i2i.images import open_regular
+from i2i.rasters import decode_raster, is_raster
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -16,14 +17,17 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | 
         path: Class ids as 8-bit gray or as indices into a palette, or colours. One-bit images hold the ids 0 and 1.
 
     Returns:
-        uint8 or uint16 ``[H, W, C]``, and the palette ``[256, 3]`` of a file that has one.
+        Integers ``[H, W, C]``, and the palette ``[256, 3]`` of a file that has one.
 
     Raises:
         Refused: It is damaged, lossy where that would change ids, or rotated by EXIF.
         OSError: It cannot be read.
     """
     with open_regular(path) as file:
+        is_array = is_raster(file)
         data = file.read()
+    if is_array:
+        return decode_raster(data), None
     image = identify(BytesIO(data))
     if image.format == "JPEG" and image.mode == "L":
         raise Refused("is a gray JPEG, whose compression has changed the class ids", ("save label maps as PNG",))

@@ -70,7 +70,7 @@ class LabelCodec(Codec):
         self.channels = len(self.classes) if encoding == "onehot" else 3
         self._ids = np.array([c.id for c in self.classes], np.uint8)
         self._index = np.full(256, _NONE, np.uint8)  # of an id
-        self.palette = np.zeros((256, 3), np.uint8)  # of an id
+        self.palette: np.ndarray = np.zeros((256, 3), np.uint8)  # of an id
         for index, one in enumerate(self.classes):
             for id in (one.id, *(id for id, _ in one.also)):
                 self._index[id], self.palette[id] = index, one.colour
@@ -78,6 +78,14 @@ class LabelCodec(Codec):
         if self.ignore != "others":
             self._is_known[list(self.ignore)] = True
         self._id_of_colour: np.ndarray | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return ("png", "tiff", "tif", "bmp", "npy")
+
+    @property
+    def about(self) -> str:
+        return "label maps, whose class ids no lossy format keeps"
 
     def load_whole(self, path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...]]:
         try:
@@ -94,8 +102,13 @@ class LabelCodec(Codec):
 
     def fit(self, array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """Returns class ids, uint8 ``[H, W, 1]``, of ids or colours ``[H, W, C]``."""
+        if array.dtype.kind not in "ui":
+            raise Refused(f"holds {array.dtype} values, but class ids are integers")
         if array.dtype != np.uint8:
-            raise Refused(f"holds {array.dtype} values, but class ids are 8-bit, 0 to 255")
+            least, most = int(array.min()), int(array.max())
+            if least < 0 or most > 255:
+                raise Refused(f"holds ids from {least} to {most}, but class ids are 0 to 255: a map of instances?")
+            array = array.astype(np.uint8)
         array, notes = fit_channels(array, None)
         if array.shape[2] == 3:
             return self._ids_of(array)[..., None], (*notes, "colours to class ids")
@@ -155,6 +168,8 @@ class LabelCodec(Codec):
     @classmethod
     def of(cls, description: dict[str, Any]) -> LabelCodec:
         """Makes a codec of what :meth:`describe` returned."""
+        if description["encoding"] not in ("onehot", "palette") or not description["classes"]:
+            raise ValueError("labels need classes, and an encoding, onehot or palette")
         classes = [
             LabelClass(
                 c["id"],

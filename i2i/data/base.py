@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from i2i.codecs import Codec, load_halves
-from i2i.data.files import Survey, list_images, survey
+from i2i.data.files import Survey, list_images, survey, unusable
 from i2i.data.matching import match_by_name
 from i2i.data.sides import Layout, Side
 from i2i.data.transforms import Spec, Transforms, evaluation_spec
 from i2i.errors import DataError
 
 Size = int | tuple[int, int] | None
-_SHOWN = 10  # files that a message names
 
 
 class TwoDomains(ABC):
@@ -89,7 +88,7 @@ class TwoDomains(ABC):
 
     @abstractmethod
     def find(self) -> tuple[Side, Side]:
-        """Finds both sides of the split; their files need not be listed yet.
+        """Finds both sides of the split, with their files where a list names them.
 
         Raises:
             DataError: They are not there.
@@ -104,19 +103,18 @@ class TwoDomains(ABC):
         if self._sides is not None:
             return
         a, b = self.find()
-        a.paths = [str(path) for path in list_images(a.folder) if path.name.endswith(a.ending)]
-        b.paths = a.paths if b.half else [str(p) for p in list_images(b.folder) if p.name.endswith(b.ending)]
-        for side in (a, b):
-            if not side.paths:
-                kind = f"{side.ending} files" if side.ending else "images"
-                raise DataError(f"{str(side.folder.absolute())!r} holds no {kind}")
-        if self.joint and not a.half:
-            a.paths, b.paths = match_by_name(a, b)
+        if not a.paths:
+            _list(a, b)
+            if self.joint and not a.half:
+                a.paths, b.paths = match_by_name(a, b)
         for side in (a, b):
             if self.split == "train" and len(side.paths) < 2:
                 raise DataError(f"{str(side.folder.absolute())!r} holds 1 image, training needs at least 2")
         if self._check:
             self._check_files(a, b)
+        else:
+            for side in (a, b):
+                side.codec.settle(survey(side.paths[:1], None, lambda path: (), needs_pixels=True).depths)
         self._sides = (a, b)
 
     def __len__(self) -> int:
@@ -186,16 +184,16 @@ class TwoDomains(ABC):
             if h < height or w // (2 if side.half else 1) < width
         ]
         if problems:
-            total = sum(len(side.paths) for side, _ in surveys)
-            lines = [f"{path}: {reason}" for path, reason in problems[:_SHOWN]]
-            if len(problems) > _SHOWN:
-                lines.append(f"and {len(problems) - _SHOWN} more")
-            raise DataError(f"{len(problems)} of {total} images of split {self.split!r} cannot be used", lines)
-        self.notes = tuple(
+            raise unusable(problems, sum(len(side.paths) for side, _ in surveys), self.split)
+        notes = [
             f"{count} of {len(side.paths)} images in {side.folder.name}: {note}"
             for side, result in surveys
             for note, count in sorted(result.notes.items())
-        )
+        ]
+        for side, result in [(a, surveys[0][1]), (b, surveys[-1][1])]:
+            note = side.codec.settle(result.depths)
+            notes += [f"images in {side.folder.name}: {note}"] if note else []
+        self.notes = tuple(dict.fromkeys(notes))
         if self.joint and not a.half and not self.transforms.equalizes_sizes:
             for one, other in zip(a.paths, b.paths, strict=True):
                 sizes = {"a": surveys[0][1].sizes[one], "b": surveys[1][1].sizes[other]}
@@ -209,6 +207,15 @@ class TwoDomains(ABC):
                 f"{str(side.folder.absolute())!r} holds images that are no wider than high, so hardly two halves each",
                 ["if they are: data.layout=side_by_side", "if not, two folders are needed, one for each domain"],
             )
+
+
+def _list(a: Side, b: Side) -> None:
+    a.paths = [str(path) for path in list_images(a.folder) if path.name.endswith(a.ending)]
+    b.paths = a.paths if b.half else [str(path) for path in list_images(b.folder) if path.name.endswith(b.ending)]
+    for side in (a, b):
+        if not side.paths:
+            kind = f"{side.ending} files" if side.ending else "images"
+            raise DataError(f"{str(side.folder.absolute())!r} holds no {kind}")
 
 
 def _survey(side: Side) -> Survey:

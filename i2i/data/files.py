@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import ImageFile, TiffImagePlugin
 
-from i2i.decoding import MODE_NOTES, Refused, identify, orientation
+from i2i.codecs.image import Depth
+from i2i.decoding import MODE_NOTES, Refused, identify, is_deep, orientation
 from i2i.errors import DataError
 from i2i.images import describe_os_error, load_image, open_regular
+from i2i.rasters import is_raster, raster_header
 
 SUFFIXES = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif")
-    + ("ppm", "pgm", "pbm", "pnm", "avif")
+    + ("ppm", "pgm", "pbm", "pnm", "avif", "npy")
 )
+SHOWN = 10  # files that a message names
 _BATCH = 256  # files that a thread checks at a time
 
 
@@ -86,11 +90,13 @@ class Survey:
         problems: File and reason of each that cannot be used.
         notes: How many files need which conversion.
         sizes: Width and height of each usable file, EXIF rotation counted in.
+        depths: How many files have samples of 8 and of 16 bits; 32 stands for floats and all other numbers.
     """
 
     problems: list[tuple[str, str]] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    depths: Counter[Depth] = field(default_factory=Counter)
 
 
 def check_images(paths: Iterable[str | os.PathLike[str]], channels: int | None = 3) -> list[tuple[str, str]]:
@@ -119,34 +125,49 @@ def survey(
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:  # more than cores: cold disks make threads wait
         for batch in pool.map(lambda batch: [_look(path, channels, confirm, needs_pixels) for path in batch], batches):
-            for path, size, notes, reason in batch:
+            for path, size, depth, notes, reason in batch:
                 if reason:
                     result.problems.append((path, reason))
                 else:
                     result.notes.update(notes)
                     result.sizes[path] = size
+                    result.depths[depth] += 1
     return result
+
+
+def unusable(problems: Sequence[tuple[str, str]], total: int, split: str) -> DataError:
+    """Names the files that cannot be used: the first few, and how many there are."""
+    lines = [f"{path}: {reason}" for path, reason in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"and {len(problems) - SHOWN} more")
+    return DataError(f"{len(problems)} of {total} images of split {split!r} cannot be used", lines)
 
 
 def _look(
     path: str, channels: int | None, confirm: Callable[[str], tuple[str, ...]], needs_pixels: bool
-) -> tuple[str, tuple[int, int], tuple[str, ...], str]:
+) -> tuple[str, tuple[int, int], Depth, tuple[str, ...], str]:
+    depth: Depth
     try:
         with open_regular(path) as stream:
+            if is_raster(stream):
+                size, dtype = raster_header(stream)
+                depth = 8 if dtype == np.uint8 else 16 if dtype == np.uint16 else 32
+                return path, size, depth, confirm(path), ""
             image = identify(stream)
             rotation = orientation(image)
             sideways = rotation >= 5 and image.format != "TIFF"  # Pillow has turned a TIFF's size already
             size = image.size[::-1] if sideways else image.size
             notes = None if needs_pixels else _expected_notes(image, channels)
+            depth = 16 if is_deep(image) or image.mode.startswith("I") else 8
             if notes is None or not _is_complete(image, stream):
-                return path, size, confirm(path), ""
-        return path, size, (*notes, "EXIF rotation") if rotation > 1 else notes, ""
+                return path, size, depth, confirm(path), ""
+        return path, size, depth, (*notes, "EXIF rotation") if rotation > 1 else notes, ""
     except Refused as error:
-        return path, (0, 0), (), str(error)
+        return path, (0, 0), 8, (), str(error)
     except DataError as error:
-        return path, (0, 0), (), error.message.removeprefix(f"{path}: ")
+        return path, (0, 0), 8, (), error.message.removeprefix(f"{path}: ")
     except OSError as error:
-        return path, (0, 0), (), describe_os_error(error)
+        return path, (0, 0), 8, (), describe_os_error(error)
 
 
 def _expected_notes(image: ImageFile.ImageFile, channels: int | None) -> tuple[str, ...] | None:

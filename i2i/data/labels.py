@@ -8,6 +8,8 @@ from i2i.codecs import ImageCodec, LabelCodec
 from i2i.data.base import TwoDomains
 from i2i.data.classes import parse_classes
 from i2i.data.domains import known_set
+from i2i.data.manifests import FileList
+from i2i.data.pictures import check_ranges, sides_of_lists
 from i2i.data.sides import SPLITS, Side, check_root, found_there, locate
 from i2i.errors import ArgumentError, DataError
 
@@ -42,6 +44,9 @@ class Labels(TwoDomains):
         layout: LabelLayout = "auto",
         folders: tuple[str, str] | None = None,
         labels_half: Literal["left", "right"] = "right",
+        files: str | tuple[str, str] | None = None,
+        depth: Literal[8, 16, 32] | None = None,
+        value_range: tuple[float, float] | None = None,
         check: bool = True,
     ) -> None:
         """
@@ -64,10 +69,19 @@ class Labels(TwoDomains):
                 ``side_by_side`` (both in one file), or ``auto`` to see.
             folders: Names of the folders of labels and photographs where they are not labels and images.
             labels_half: Which half of side-by-side files holds the labels; the published cityscapes has them right.
+            files: In place of folders, a CSV with the columns a (labels) and b, or two text lists; relative to root,
+                and so are the paths in them.
+            depth: Bits of a channel in photographs that are written; 32 are floats. Null is that of the files.
+            value_range: Which values in photographs are darkest and brightest; floats need it.
             check: Whether to read every label map and look at every photograph before the first item.
         """
-        if channels not in (1, 3, 4):
-            raise ValueError(f"channels must be 1, 3 or 4, got {channels}")
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, got {channels}")
+        if files is not None and (folders is not None or layout != "auto"):
+            raise ArgumentError("files stands in place of folders and layout", ("files",))
+        photo = ImageCodec(channels, depth, check_ranges(value_range)["b"])
+        if depth == 32 and photo.value_range is None:
+            raise ArgumentError("depth 32 needs a value_range: [lowest, highest]", ("depth",))
         known = known_set(root)
         default = known[1].classes if known else "cityscapes" if layout == "cityscapes" else None
         if classes is None and default is None:
@@ -79,7 +93,7 @@ class Labels(TwoDomains):
                 raise ArgumentError(f"a class id is an integer from 0 to 255, got {id}", ("ignore", index))
             if any(id in (one.id, *(more for more, _ in one.also)) for one in parsed):
                 raise ArgumentError(f"id {id} is that of a class", ("ignore", index))
-        codecs = {"a": LabelCodec(parsed, encoding, colours, unwanted), "b": ImageCodec(channels)}
+        codecs = {"a": LabelCodec(parsed, encoding, colours, unwanted), "b": photo}
         super().__init__(
             root,
             split,
@@ -95,10 +109,11 @@ class Labels(TwoDomains):
         )
         self._label_layout: LabelLayout = layout
         self._folders, self._labels_half = folders, labels_half
+        self._files = FileList(root, files, ("a", "b"), paired) if files else None
 
     @property
     def splits(self) -> list[str]:
-        return [split for split in SPLITS if self._locate(split)]
+        return self._files.splits if self._files else [split for split in SPLITS if self._locate(split)]
 
     def find(self) -> tuple[Side, Side]:
         """Finds the label maps and the photographs.
@@ -106,6 +121,8 @@ class Labels(TwoDomains):
         Raises:
             DataError: The root or the split is missing, or the layout is unknown or ambiguous; says what is there.
         """
+        if self._files:
+            return sides_of_lists(self._files, self.split, self)
         base = check_root(self.root)
         found = self._locate(self.split)
         if len(found) > 1:

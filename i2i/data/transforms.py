@@ -95,12 +95,12 @@ class Transforms:
         """Transforms ``[H, W, C]`` images.
 
         Args:
-            images: Name -> uint8 or uint16 array.
+            images: Name -> uint8 or uint16 array, or float32 in [0, 1].
             rng: Where all randomness comes from.
             place: The files, for messages.
 
         Returns:
-            uint8 arrays as they came; uint16 arrays as float32 in [0, 1].
+            uint8 arrays as they came; others as float32 in [0, 1].
 
         Raises:
             DataError: A crop is larger than the image, a transform fails, or it changes the type of an image.
@@ -129,7 +129,7 @@ class Transforms:
                 )
         # Bicubic kernels overshoot; 8-bit images are clipped by their type.
         return {
-            name: np.clip(outputs[name], 0, 1) if images[name].dtype == np.uint16 else outputs[name] for name in inputs
+            name: np.clip(outputs[name], 0, 1) if images[name].dtype != np.uint8 else outputs[name] for name in inputs
         }
 
     def __getstate__(self) -> dict[str, Any]:

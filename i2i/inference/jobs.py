@@ -4,18 +4,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from i2i.codecs import Codec, Half
 from i2i.decoding import Refused
 from i2i.errors import DataError
-from i2i.images import describe_os_error, load_image, save_image
+from i2i.images import describe_os_error, save_image
 from i2i.inference.inputs import Refuse
 from i2i.inference.manifest import Manifest
 from i2i.inference.targets import LOSSY, Target, folded, output_names
-
-Half = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Loaded:
 
     Attributes:
         job: Which.
-        array: uint8 or uint16 ``[H, W, C]``; empty where the translation is done, or the image refused.
+        array: ``[H, W, C]`` as the input's codec loads it; empty where the translation is done, or the image refused.
         notes: The conversions that were made.
         input_bytes: Size of the file.
         replaces: Whether the translation takes the place of an older one.
@@ -130,11 +129,13 @@ class Files:
         folder: Of the translations.
         manifest: What is done.
         options: How to translate.
-        channels: That the model takes.
+        source: What the model takes.
+        target: What it makes.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, options: Options, channels: int) -> None:
-        self.folder, self.manifest, self.options, self.channels = folder, manifest, options, channels
+    def __init__(self, folder: Path, manifest: Manifest, options: Options, source: Codec, target: Codec) -> None:
+        self.folder, self.manifest, self.options = folder, manifest, options
+        self.source, self.target = source, target
 
     def read(self, job: Job) -> Loaded:
         """Reads an image unless its translation is done; what is wrong with it becomes its ``refusal``."""
@@ -142,9 +143,7 @@ class Files:
             input_bytes, replaces, is_done = self._look(job)
             if is_done:
                 return Loaded(job, _NOTHING, is_done=True)
-            array, notes = load_image(job.source, self.channels)
-            if self.options.half:
-                array = take_half(array, self.options.half)
+            array, notes = self.source.load(job.source, self.options.half)
         except Refused as error:
             return Loaded(job, _NOTHING, refusal=str(error))
         except DataError as error:
@@ -185,7 +184,7 @@ class Files:
 
         Args:
             image: What was translated.
-            array: uint8 ``[H, W, C]``.
+            array: ``[H, W, C]`` as files of the output hold it.
 
         Raises:
             Refused: The format does not hold such an image.
@@ -196,7 +195,7 @@ class Files:
         part = path.with_name(f".{uuid.uuid4().hex}.part")
         listing = (image.job.output, image.job.input, image.input_bytes, (array.shape[1], array.shape[0]))
         try:
-            save_image(part, array, self.options.format, quality=self.options.quality)
+            save_image(part, array, self.options.format, quality=self.options.quality, palette=self.target.palette)
             if not image.replaces:
                 self.manifest.append(*listing)
             part.replace(path)
@@ -208,15 +207,3 @@ class Files:
             raise Refused(error.message.removeprefix(f"{part}: ")) from error
         finally:
             part.unlink(missing_ok=True)
-
-
-def take_half(array: np.ndarray, half: Half) -> np.ndarray:
-    """Returns one half of a side-by-side image ``[H, W, C]``.
-
-    Raises:
-        Refused: The width is odd.
-    """
-    width = array.shape[1]
-    if width % 2:
-        raise Refused(f"is {width} pixels wide, an odd number, so it has no halves")
-    return np.ascontiguousarray(array[:, : width // 2] if half == "left" else array[:, width // 2 :])

@@ -4,12 +4,11 @@ import os
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
+from i2i.codecs import Codec
 from i2i.errors import DataError
 from i2i.images import WRITERS, describe_os_error, save_image
 from i2i.inference.inputs import Inputs
@@ -25,17 +24,38 @@ class Target:
         folder: OUTPUT, or the folder that the file OUTPUT lies in.
         format: A key of ``WRITERS``.
         file: The name of the file that OUTPUT is, if it is one.
+        is_chosen: Whether the user named the format.
     """
 
     folder: Path
     format: str
     file: str | None = None
+    is_chosen: bool = True
 
-    def prepare(self, channels: int) -> bool:
+    def fitted(self, codec: Codec) -> "Target":
+        """Returns the target with a format that holds the translations, where the user left it open.
+
+        Args:
+            codec: Of the translations.
+
+        Raises:
+            DataError: The user has named one that does not.
+        """
+        if self.format in codec.formats:
+            return self
+        if not self.is_chosen:
+            return replace(self, format=codec.formats[0])
+        output = self.folder / (self.file or "")
+        raise DataError(
+            f"OUTPUT {output}: {self.format} does not hold what this model makes: {codec.about}",
+            [f"formats that do: {', '.join(codec.formats)}"],
+        )
+
+    def prepare(self, codec: Codec) -> bool:
         """Makes the folder, and proves with a tiny image that translations can be written.
 
         Args:
-            channels: Of the translations.
+            codec: Of the translations.
 
         Returns:
             Whether the folder takes names that differ only by case for the same name.
@@ -47,7 +67,7 @@ class Target:
         try:
             if self.file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            save_image(probe, np.zeros((8, 8, channels), np.uint8), self.format)
+            save_image(probe, codec.blank(), self.format, palette=codec.palette)
             folds_case = probe.with_name(probe.name.upper()).exists()
             probe.unlink()
         except OSError as error:
@@ -86,7 +106,7 @@ def _find_target(text: str, path: Path, inputs: Inputs, format: str | None, over
             raise DataError(f"OUTPUT {text}: is a file, not a folder")
         if inputs.file is None:
             _check_apart(text, path, inputs.root)
-        return Target(path, format or "png")
+        return Target(path, format or "png", is_chosen=format is not None)
     if inputs.file is None:
         raise DataError(
             f"OUTPUT {text}: is a file, by its suffix, but INPUT is many images",

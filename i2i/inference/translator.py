@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from i2i.bundle import BundleInfo, find_bundle, load_bundle
-from i2i.decoding import Refused, fit_channels
+from i2i.codecs import Codec
+from i2i.decoding import Refused
 from i2i.errors import DataError, I2IError
-from i2i.images import load_image, to_tensor, to_uint8
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import depends_on_batch, translating
 from i2i.training.precision import Precision, pick_device
@@ -42,6 +42,7 @@ class Translator:
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
         self.pipeline = pipeline.to(self.device)
         self.direction: str = next(iter(info.directions))
+        self._codecs = {domain: info.codec(domain) for domain in info.channels}
         self._noisy = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
         # A CPU gains nothing from batches, and its convolutions round differently in them.
         self._alone = self._noisy or self.device.type == "cpu"
@@ -82,28 +83,33 @@ class Translator:
             raise I2IError(f"this model translates {' and '.join(self.info.directions)} only, not {direction}")
         return direction
 
+    def codecs(self, direction: str) -> tuple[Codec, Codec]:
+        """Returns what the model takes in a direction, and what it makes."""
+        return self._codecs[direction[0]], self._codecs[direction[2]]
+
     def __call__(self, image: "str | Path | np.ndarray | Image.Image", direction: str | None = None) -> np.ndarray:
         """Translates one image of any size.
 
         Args:
-            image: A file, a uint8 or uint16 array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, which
-                is without the rotation that its EXIF asks for.
+            image: A file, an array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, which is without the
+                rotation that its EXIF asks for. A label map holds class ids, or the classes' colours.
             direction: ``a2b`` or ``b2a``; by default the bundle's first.
 
         Returns:
-            uint8 ``[H, W, C]``, of the same height and width.
+            ``[H, W, C]``, of the same height and width: uint8; uint16 or float32 where the model was trained on such
+            files; the class ids of a label map, uint8 with C = 1.
 
         Raises:
-            DataError: The file cannot be read, or the image's channels do not fit the model without loss.
+            DataError: The file cannot be read, or the image does not fit the model without loss.
             I2IError: The model does not translate in this direction.
         """
         direction = self.check_direction(direction)
-        channels = self.info.input_channels(direction)
+        codec = self.codecs(direction)[0]
         if isinstance(image, str | Path):
-            array, _ = load_image(image, channels)
+            array, _ = codec.load(image)
         else:
             try:
-                array, _ = fit_channels(_as_array(image), channels)
+                array, _ = codec.fit(_as_array(image, codec))
             except Refused as error:
                 raise DataError(f"the image {error}", error.hints) from error
         return self.batch([array], direction)[0]
@@ -112,22 +118,24 @@ class Translator:
         """Translates images of one size and type together.
 
         Args:
-            images: Arrays ``[H, W, C]``, all alike.
+            images: Arrays ``[H, W, C]`` as the input's codec loads them, all alike.
             direction: As above.
 
         Returns:
-            uint8 ``[N, H, W, C]``.
+            ``[N, H, W, C]``, of the type that files of the output hold.
         """
-        own: Direction = self.info.directions[self.check_direction(direction)]
+        direction = self.check_direction(direction)
+        own: Direction = self.info.directions[direction]
+        source, target = self.codecs(direction)
         policy = (self.info.norm_policy, self.info.dropout_policy)
         with torch.inference_mode(), translating(self.pipeline, *policy), self._own_noise():
             if not self._alone:
-                return to_uint8(self._forward(torch.stack([to_tensor(image) for image in images]), own))
+                return target.decode(self._forward(torch.stack([source.encode(image) for image in images]), own))
             results = []
             for image in images:
                 if self._noisy:
                     torch.manual_seed(zlib.crc32(image.tobytes(), self.info.seed))
-                results.append(to_uint8(self._forward(to_tensor(image)[None], own)))
+                results.append(target.decode(self._forward(source.encode(image)[None], own)))
             return np.concatenate(results)
 
     def _forward(self, x: torch.Tensor, direction: Direction) -> torch.Tensor:
@@ -144,19 +152,20 @@ class Translator:
         return torch.random.fork_rng([self.device.index or 0] if self.device.type == "cuda" else [])
 
 
-def _as_array(image: np.ndarray | Image.Image) -> np.ndarray:
-    """Returns ``[H, W, C]``, uint8 or uint16, with the channels that the image has.
+def _as_array(image: np.ndarray | Image.Image, codec: Codec) -> np.ndarray:
+    """Returns ``[H, W, C]`` with the channels that the image has.
 
     Raises:
-        Refused: The pixels are of another type.
+        Refused: It has another shape.
     """
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and codec.target == "image":
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA")
         elif image.mode in ("1", "CMYK", "YCbCr"):
             image = image.convert("L" if image.mode == "1" else "RGB")
-        image = np.asarray(image)
-    array = image[..., None] if image.ndim == 2 else image
-    if array.ndim != 3 or array.dtype not in (np.uint8, np.uint16):
-        raise Refused(f"is an array of shape {list(array.shape)} of {array.dtype}, not [H, W, C] of uint8 or uint16")
+    array = np.asarray(image)
+    array = array.astype(np.uint8) if array.dtype == bool and codec.target == "mask" else array
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.dtype.kind not in "uif":
+        raise Refused(f"is an array of shape {list(array.shape)} of {array.dtype}, not [H, W, C] of numbers")
     return array

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from i2i.codecs import codec_of, codecs_of
 from i2i.testing.clauses import Subject, seeded
 from i2i.training.stream import SeededDataset
 
@@ -33,16 +34,28 @@ def check_dataset(component: Callable[..., Any], **arguments: Any) -> None:
         bool(counts) and all(isinstance(count, int) and count > 0 for count in counts),
         f"the attribute 'channels' is {channels!r}, expected a mapping such as {{'a': 3, 'b': 3}}",
     )
+    counted = dict(channels or {})
+    with subject.doing("its codecs cannot be told"):
+        own = codecs_of(dataset)
+    for name, codec in own.items():
+        with subject.doing(f"the codec of {name!r} does not describe itself"):
+            described = codec_of(codec.describe()).channels
+        subject.require(
+            described == codec.channels == counted[name],
+            f"the codec of {name!r} has {codec.channels} channels, 'channels' says {counted[name]}",
+        )
     with subject.doing("cannot be sent to a worker process (pickle)"):
         pickle.loads(pickle.dumps(dataset))
     with subject.doing("its length cannot be told"):
         length = len(dataset)
     subject.require(length > 0, "is empty")
 
+    size = getattr(dataset, "size", None)
     items = []
     for index in dict.fromkeys((0, length // 2, length - 1)):
         item = _item(subject, dataset, (0, index), disturbance=1)
-        _check_item(subject, item, dict(channels or {}))
+        _check_item(subject, item, counted, size)
+        _check_label(subject, item, getattr(dataset, "num_classes", None))
         items.append(item)
         again = _item(subject, dataset, (0, index), disturbance=2)
         source = "the generator given to get()" if hasattr(dataset, "get") else "the global random states"
@@ -76,18 +89,32 @@ def _disturbed(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def _check_item(subject: Subject, item: Mapping[str, Any], channels: Mapping[str, int]) -> None:
+def _check_item(subject: Subject, item: Mapping[str, Any], channels: Mapping[str, int], size: Any) -> None:
     for name, count in channels.items():
         image = item.get(name)
         subject.require(isinstance(image, Tensor), f"an item has no tensor {name!r}, which 'channels' names")
         assert isinstance(image, Tensor)  # for the type checker
         shown, shape = f"{name!r} of an item", list(image.shape)
         subject.require(len(shape) == 3 and shape[0] == count, f"{shown} has shape {shape}, expected [{count}, H, W]")
+        if size is not None:
+            subject.require(shape[1:] == list(size), f"{shown} has shape {shape}, but the attribute 'size' is {size}")
         subject.require(image.dtype == torch.float32, f"{shown} is {image.dtype}, expected float32")
         low, high = float(image.min()), float(image.max())
         subject.require(low >= -1 and high <= 1, f"{shown} has values in [{low:.3g}, {high:.3g}], expected [-1, 1]")
         key = "path" if name == "image" else f"{name}_path"
         subject.require(isinstance(item.get(key), str), f"{key!r} of an item is {item.get(key)!r}, expected text")
+
+
+def _check_label(subject: Subject, item: Mapping[str, Any], num_classes: Any) -> None:
+    """Checks the class of an item, where it has one."""
+    label = item.get("label")
+    if label is None:
+        return
+    shown = f"'label' of an item is {label!r}"
+    is_scalar = isinstance(label, Tensor) and label.dtype == torch.int64 and label.ndim == 0
+    subject.require(is_scalar, f"{shown}, expected an int64 scalar tensor")
+    is_known = isinstance(num_classes, int) and 0 <= int(label) < num_classes
+    subject.require(is_known, f"{shown}, but the attribute 'num_classes' is {num_classes!r}")
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -136,5 +136,7 @@ def test_half_of_side_by_side_files(model, tmp_path):
         assert translate(model, tmp_path / "in", tmp_path / half, "--half", half) == 1
         assert translate(model, tmp_path / f"{half}.png", tmp_path / f"{half}_expected.png") == 0
         np.testing.assert_array_equal(pixels(tmp_path / half / "pair.png"), pixels(tmp_path / f"{half}_expected.png"))
-        assert refusals(tmp_path / half) == {"odd.png": "is 41 pixels wide, an odd number, so it has no halves"}
+        assert refusals(tmp_path / half) == {
+            "odd.png": "has two halves side by side, but its width of 41 pixels is odd"
+        }
     assert lines(tmp_path / "left/manifest.jsonl")[0]["options"]["half"] == "left"

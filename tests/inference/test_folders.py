@@ -7,12 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.codecs import ImageCodec
 from i2i.decoding import Refused
 from i2i.inference import folders
 from i2i.inference.folders import FolderTranslation
-from i2i.inference.jobs import Files, Job, Loaded, Options, take_half
+from i2i.inference.jobs import Files, Job, Loaded, Options
 from i2i.inference.manifest import Manifest, Refusals
 from tests.bundles import make_image, pixels
+
+RGB = ImageCodec(3)
 
 
 class Inverter:
@@ -43,7 +46,7 @@ def setting(tmp_path):
             jobs.append(Job(tmp_path / f"in/{index}.png", f"{index}.png", f"{index}.png"))
         chosen = Options("a2b", **options)
         refusals = Refusals(None)
-        files = Files(tmp_path / "out", Manifest(None, "", {}), chosen, 3)
+        files = Files(tmp_path / "out", Manifest(None, "", {}), chosen, RGB, RGB)
         tally = FolderTranslation(translator, files, chosen, refusals).run(jobs)
         for index in range(len(sizes)):
             path = tmp_path / f"out/{index}.png"
@@ -131,7 +134,9 @@ def test_a_kill_at_any_moment_leaves_nothing_that_looks_done_or_foreign(replaces
         at_listing.append(path.read_bytes() if path.exists() else None)
 
     monkeypatch.setattr(manifest, "append", note)
-    Files(tmp_path, manifest, Options("a2b"), 3).write(image_of(tmp_path, replaces), np.zeros((4, 4, 3), np.uint8))
+    Files(tmp_path, manifest, Options("a2b"), RGB, RGB).write(
+        image_of(tmp_path, replaces), np.zeros((4, 4, 3), np.uint8)
+    )
     new = (tmp_path / "out.png").read_bytes()
     assert new != old and at_listing == [new if replaces else None]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.jsonl", "out.png"]
@@ -139,7 +144,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_looks_done_or_foreign(replaces
 
 def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, monkeypatch):
     manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
-    files = Files(tmp_path, manifest, Options("a2b", format="jpg"), 3)
+    files = Files(tmp_path, manifest, Options("a2b", format="jpg"), RGB, RGB)
     with pytest.raises(Refused, match="a 70000 x 1 image of 3 uint8 channels cannot be written as jpg"):
         files.write(image_of(tmp_path, False), np.zeros((1, 70000, 3), np.uint8))
     with pytest.raises(Refused, match="cannot be written as jpg"):
@@ -149,11 +154,3 @@ def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, m
         files.write(image_of(tmp_path, False), np.zeros((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     assert not (tmp_path / "manifest.jsonl").read_bytes()
-
-
-def test_halves():
-    array = np.arange(12).reshape(1, 4, 3)
-    np.testing.assert_array_equal(take_half(array, "left"), array[:, :2])
-    np.testing.assert_array_equal(take_half(array, "right"), array[:, 2:])
-    with pytest.raises(Refused, match="is 3 pixels wide"):
-        take_half(array[:, :3], "left")

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from i2i.codecs import ImageCodec
 from i2i.errors import DataError
 from i2i.inference.inputs import find_inputs
 from i2i.inference.jobs import name_jobs
@@ -65,7 +66,7 @@ def test_a_suffix_makes_a_file_unless_it_is_a_folder(tmp_path):
     (tmp_path / "in/a.jpg").touch()
     (tmp_path / "v1.0").mkdir()
     folder, file = find_inputs(str(tmp_path / "in")), find_inputs(str(tmp_path / "in/a.jpg"))
-    assert find_target(f"{tmp_path}/v1.0", folder) == Target(tmp_path / "v1.0", "png")
+    assert find_target(f"{tmp_path}/v1.0", folder) == Target(tmp_path / "v1.0", "png", is_chosen=False)
     assert find_target(f"{tmp_path}/v2.0/", folder, "jpg") == Target(tmp_path / "v2.0", "jpg")
     assert find_target(f"{tmp_path}/b.JPG", file) == Target(tmp_path, "jpg", "b.JPG")
     assert find_target(f"{tmp_path}/b.jpg", file, "jpeg") == Target(tmp_path, "jpg", "b.jpg")
@@ -75,6 +76,6 @@ def test_a_suffix_makes_a_file_unless_it_is_a_folder(tmp_path):
 
 def test_the_folder_is_tried_before_work_starts(tmp_path):
     with pytest.raises(DataError, match="a 8 x 8 image of 2 uint8 channels cannot be written as png"):
-        Target(tmp_path, "png").prepare(2)
-    assert Target(tmp_path / "new/one", "png").prepare(3) is (tmp_path / "NEW").exists()
+        Target(tmp_path, "png").prepare(ImageCodec(2))
+    assert Target(tmp_path / "new/one", "png").prepare(ImageCodec(3)) is (tmp_path / "NEW").exists()
     assert not list((tmp_path / "new/one").iterdir())

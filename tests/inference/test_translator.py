@@ -53,10 +53,8 @@ def test_gray_becomes_rgb_and_16_bit_stays_deep(translator, photo, tmp_path):
     ("image", "message"),
     [
         (Image.new("RGBA", (4, 4)), "the image has transparent pixels, 3 channels are needed"),
-        (
-            Image.new("F", (4, 4)),
-            "the image is an array of shape [4, 4, 1] of float32, not [H, W, C] of uint8 or uint16",
-        ),
+        (np.zeros((4, 4, 3), np.float32), "the image holds float32 values, of which black and white are not known"),
+        (Image.new("F", (4, 4)), "the image holds float32 values, of which black and white are not known"),
         (np.zeros((4, 4, 5), np.uint8), "the image has 5 channels, 3 are needed"),
         (np.zeros(4, np.uint8), "the image is an array of shape [4] of uint8"),
         ("nowhere.png", "nowhere.png: no such file"),

@@ -1,0 +1,143 @@
+"""Images that picture formats do not hold: any number of channels, floats, signed samples; in .npy and TIFF files."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import TiffImagePlugin
+
+from i2i.decoding import MAX_PIXELS, Refused
+
+_NPY = b"\x93NUMPY"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 274, 277, 338, 339
+_UNSIGNED = (1,)
+
+
+def is_raster(stream: BinaryIO) -> bool:
+    """Whether a file is a ``.npy``, or a TIFF that is no picture: bands instead of colours, or samples other than
+    unsigned integers of up to 16 bits. The stream is left at its start.
+    """
+    prefix = stream.read(6)
+    stream.seek(0)
+    if prefix == _NPY:
+        return True
+    if not prefix.startswith(_TIFF):
+        return False
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+        stream.seek(tags.next)
+        tags.load(stream)
+        count, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
+        if max(tags.get(_SAMPLE_FORMAT, _UNSIGNED)) != 1 or max(tags.get(_BITS, (1,))) > 16 or count > 4:
+            return True
+        is_alpha = count == 2 and tags.get(_EXTRA_SAMPLES, (0,))[0] != 0
+        return count > 1 and photometric in (0, 1) and not is_alpha
+    except Exception:  # a damaged TIFF is refused where pictures are decoded
+        return False
+    finally:
+        stream.seek(0)
+
+
+def raster_header(stream: BinaryIO) -> tuple[tuple[int, int], np.dtype[np.generic]]:
+    """Returns width and height, and the type of the samples.
+
+    Raises:
+        Refused: The header is damaged, or that of something else than an image.
+    """
+    try:
+        if stream.read(6) == _NPY:
+            stream.seek(0)
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+        else:
+            stream.seek(0)
+            import tifffile
+
+            with tifffile.TiffFile(stream) as file:
+                shape, dtype = _shape(file), file.series[0].dtype
+    except Refused:
+        raise
+    except Exception as error:  # decoders raise anything on damaged headers
+        raise Refused(f"damaged header: {error}") from error
+    if len(shape) not in (2, 3):
+        raise Refused(f"is an array of shape {list(shape)}, not [H, W] or [H, W, C]")
+    return (shape[1], shape[0]), dtype
+
+
+def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes what :func:`is_raster` accepts.
+
+    Args:
+        data: The whole file.
+        max_pixels: Headers that claim more are refused before anything is decoded.
+
+    Returns:
+        ``[H, W, C]`` of any real type of number, in this machine's byte order.
+
+    Raises:
+        Refused: The file is damaged, or no image.
+    """
+    (width, height), dtype = raster_header(BytesIO(data))
+    if width * height > max_pixels:
+        raise Refused(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
+    if dtype.kind not in "uif":
+        raise Refused(f"holds {dtype} values, which are no image")
+    try:
+        array = np.load(BytesIO(data), allow_pickle=False) if data.startswith(_NPY) else _decode_tiff(data)
+    except (MemoryError, Refused):
+        raise
+    except Exception as error:  # decoders raise anything on damaged data
+        raise Refused(f"damaged file: {error}") from error
+    array = array[..., None] if array.ndim == 2 else array
+    if 0 in array.shape:
+        raise Refused(f"is an array of shape {list(array.shape)}, which has no pixels")
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+
+
+def _decode_tiff(data: bytes) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        _shape(file)
+        page: Any = file.pages[0]
+        if int(page.tags.valueof(_ORIENTATION, 1)) != 1:
+            raise Refused("asks to be rotated, which is not done to bands", ("rotate it first",))
+        try:
+            array: np.ndarray = file.series[0].asarray()
+        except ValueError as error:
+            if "imagecodecs" in str(error):
+                name = tifffile.COMPRESSION(page.compression).name
+                raise Refused(f"{name} compression of TIFF bands needs: pip install imagecodecs") from error
+            raise
+        if file.series[0].axes == "SYX":
+            array = np.moveaxis(array, 0, -1)
+    return array
+
+
+def _shape(file: Any) -> tuple[int, ...]:
+    """The shape of the only picture of a TIFF, channels last."""
+    pages, series = file.pages, file.series[0]
+    if len(pages) > 1:
+        hints = ("split it into one file per picture, or store its pages as bands of one",)
+        raise Refused(f"holds {len(pages)} pictures, only one can be used", hints)
+    if series.axes not in ("YX", "YXS", "SYX"):
+        raise Refused(f"has axes {series.axes}, which are not those of an image")
+    shape: tuple[int, ...] = series.shape
+    return (*shape[1:], shape[0]) if series.axes == "SYX" else shape
+
+
+def encode_raster(array: np.ndarray, format: str) -> memoryview:
+    """Writes ``[H, W, C]`` as ``NPY`` or ``TIFF``, channels interleaved, without loss."""
+    buffer = BytesIO()
+    if format == "NPY":
+        np.save(buffer, array, allow_pickle=False)
+        return buffer.getbuffer()
+    import tifffile
+
+    bands, planar = (array[..., 0], None) if array.shape[2] == 1 else (array, "contig")
+    tifffile.imwrite(buffer, bands, photometric="minisblack", planarconfig=planar, compression="zlib", metadata=None)
+    return buffer.getbuffer()
