@@ -62,6 +62,7 @@ def train(
         validation = _validation(experiment)
         steps = total_steps(experiment, len(experiment.dataset))
         config = experiment.resolved()
+        _check_agreement(folder, len(experiment.dataset), state["step"] if state else 0)
         if state is not None:
             compare(config, state["config"], folder)
             if state["step"] >= steps:
@@ -113,6 +114,20 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, object] | No
     else:
         report(f"done: translate with  python tools/translate.py {run.folder} INPUT OUTPUT")
     return code
+
+
+def _check_agreement(folder: Path, images: int, step: int) -> None:
+    """Checks that all processes see the same files: on several machines, data and run folder have to be shared.
+
+    Raises:
+        I2IError: They do not.
+    """
+    views = distributed.gathered((images, step))
+    if len(set(views)) > 1:
+        seen = [
+            f"process {rank}: {images} images, checkpoint of step {step}" for rank, (images, step) in enumerate(views)
+        ]
+        raise I2IError(f"{folder}: the processes do not see the same data and checkpoints", seen)
 
 
 def _report(experiment: Experiment, trainer: Trainer, report: Report, pictures: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -15,14 +16,14 @@ TINY = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_ch
           trainer.steps=4 trainer.batch_size=2 trainer.log_every=1 pipeline.pool_size=0""".split()
 # Adam would turn the rounding of a gradient near zero into a whole step.
 TINY.append("optimizer={type: sgd, lr: 1e-3}")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 EACH = "validation={split: test, every: 4, count: 5, metrics: [psnr]}"
 
 
 def launch(processes, *command):
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, *launcher, *map(str, command)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -51,6 +52,41 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
     for name in ("G_adversarial", "cycle_x", "D_Y"):  # of both shares, not of the first process's alone
         assert log_two[0][name] == pytest.approx(log_one[0][name], rel=1e-4), name
     assert log_two[-1]["val_psnr_a2b"] == pytest.approx(log_one[-1]["val_psnr_a2b"], abs=1e-2)
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_one(tmp_path):
+    """Two launchers that know each other by an address alone, as on two machines with a shared file system."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        f"--master-port={port}",
+    ]
+    command += ["--master-addr=127.0.0.1"]
+    training = [str(REPOSITORY / "tools/train.py"), str(REPOSITORY / "configs/tiny/cyclegan.yaml")]
+    training += ["--out", str(tmp_path / "nodes"), *TINY, EACH]
+    launched = [
+        subprocess.Popen(
+            [*command, f"--node-rank={rank}", *training],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0].decode() for process in launched]
+    assert [process.returncode for process in launched] == [0, 0], said
+    assert sum("done: translate with" in text for text in said) == 1
+    alone, _ = run(tmp_path / "one", 1)
+    together = torch.load(tmp_path / "nodes/checkpoints/step_00000004.ckpt", weights_only=True)
+    for name, weights in alone["networks"].items():
+        assert torch.allclose(weights, together["networks"][name], rtol=1e-3, atol=2e-5), name
 
 
 @pytest.mark.slow
