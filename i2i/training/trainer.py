@@ -212,14 +212,16 @@ class Trainer:
             self._write(lambda: self._save_model("best.safetensors"))
 
     def sample_grid(self) -> Any:
-        """Returns a labelled grid of the first images of the data set, uint8 ``[H, W, 3]``."""
+        """Returns a labelled grid of images spread over the data set, uint8 ``[H, W, 3]``."""
         from i2i.images import make_grid
 
         codecs = self.run.dataset.codecs
         columns: dict[str, list[Any]] = {}
         policy = (self.pipeline.norm_policy, self.pipeline.dropout_policy)
         with torch.no_grad(), self._translating_weights(), translating(self.pipeline, *policy):
-            for index in range(min(self.settings.sample_count, len(self.run.dataset))):
+            length = len(self.run.dataset)
+            count = min(self.settings.sample_count, length)
+            for index in (row * length // count for row in range(count)):  # neighbours are often alike
                 item = self.run.dataset[(0, index)]
                 if isinstance(item, I2IError):  # training will name it when it comes to it
                     continue
