@@ -27,7 +27,7 @@ def is_raster(stream: BinaryIO) -> bool:
     if not prefix.startswith(_TIFF):
         return False
     try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if b"+" in prefix[:4] else 8))
         stream.seek(tags.next)
         tags.load(stream)
         count, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)

@@ -142,7 +142,9 @@ def test_what_is_no_label_map_is_refused_with_its_reason(tmp_path):
     np.save(tmp_path / "float.npy", np.zeros((4, 4), np.float32))
     assert refusal(codec, tmp_path / "float.npy") == "holds float32 values, but class ids are integers"
     assert refusal(codec, tmp_path / "gone.png") == "no such file"
-    whole = save(tmp_path / "cut.png", np.random.default_rng(0).integers(0, 4, (64, 64, 1), np.uint8), palette=[0] * 768)
+    whole = save(
+        tmp_path / "cut.png", np.random.default_rng(0).integers(0, 4, (64, 64, 1), np.uint8), palette=[0] * 768
+    )
     whole.write_bytes(whole.read_bytes()[:-60])
     assert refusal(codec, whole).startswith("damaged PNG file")
 

@@ -86,7 +86,11 @@ def test_two_folders_of_any_names(tmp_path: Path, labels: str, photos: str) -> N
 def test_cityscapes_matches_by_what_names_have_in_common(tmp_path: Path) -> None:
     dataset = Labels(str(cityscapes(tmp_path)), layout="cityscapes", **SMALL)
     assert dataset.channels == {"a": 20, "b": 3}
-    assert [values_of(dataset, index) for index in range(3)] == [(0, 200), (1, 201), (19, 202)]  # id 9, parking, is void
+    assert [values_of(dataset, index) for index in range(3)] == [
+        (0, 200),
+        (1, 201),
+        (19, 202),
+    ]  # id 9, parking, is void
     everything = Labels(str(tmp_path), "cityscapes_ids", **SMALL)
     assert [values_of(everything, index) for index in range(3)] == [(7, 200), (8, 201), (9, 202)]
     cityscapes(tmp_path, "val")
