@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -e ".[dev]" -c constraints.txt
 	@touch $(READY)
 
-# Trains a CycleGAN on the embedded data set, translates held-out images, says where to look.
+# Trains on the embedded data set, translates held-out images, says where to look. DEMO: animals, maps or streets.
 demo: $(READY)
 	$(BIN)/python tools/demo.py $(DEMO)
 
@@ -34,7 +34,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/demo.py $(DEMO)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

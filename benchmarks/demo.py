@@ -1,6 +1,7 @@
-"""Repeats the demo over seeds, in fresh processes: how long it takes and how good its translations are.
+"""Repeats a demo over seeds, in fresh processes: how long it takes and how good its translations are.
 
 python benchmarks/demo.py --seeds 0 1 2 --json demo.json
+python benchmarks/demo.py maps --seeds 0
 """
 
 import argparse
@@ -20,9 +21,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="[DEMO] key.path=value", help="which demo (default: animals), overrides"
+    )
     args = parser.parse_intermixed_args()
-    rows = [measure(seed, args.overrides) for seed in args.seeds]
+    rows = [measure(seed, args.arguments) for seed in args.seeds]
     columns = list(rows[0])
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
@@ -33,11 +36,11 @@ def main() -> int:
     return 0
 
 
-def measure(seed: int, overrides: list[str]) -> dict[str, float]:
+def measure(seed: int, arguments: list[str]) -> dict[str, float]:
     """Runs the demo once."""
     with tempfile.TemporaryDirectory() as folder:
         demo = [sys.executable, str(ROOT / "tools/demo.py")]
-        command = [*demo, "--seed", str(seed), "--out", f"{folder}/run", *overrides]
+        command = [*demo, "--seed", str(seed), "--out", f"{folder}/run", *arguments]
         started = time.perf_counter()
         subprocess.run(command, check=True)
         seconds = time.perf_counter() - started

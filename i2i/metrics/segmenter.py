@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-_CHANNELS = 24
-_STEPS, _BATCH, _RATE = 300, 8, 1e-2
+_CHANNELS = 16
+_BATCH, _RATE = 8, 1e-2
 
 
 class Segmenter:
@@ -21,13 +21,14 @@ class Segmenter:
         images: True pictures to learn from, [N, 3, H, W] in [-1, 1].
         ids: Their classes, integers [N, H, W] from 0 to ``num_classes - 1``.
         num_classes: How many there are.
+        steps: How long it learns, 8 pictures at a time.
         seed: Of weights and order; torch's own generator is left alone.
 
     Raises:
         ValueError: Images and ids do not belong together.
     """
 
-    def __init__(self, images: Tensor, ids: Tensor, num_classes: int, seed: int = 0) -> None:
+    def __init__(self, images: Tensor, ids: Tensor, num_classes: int, steps: int = 240, seed: int = 0) -> None:
         if images.shape[1:2] != (3,) or ids.shape != (*images.shape[:1], *images.shape[2:]):
             raise ValueError(f"ids must be [N, H, W] for images [N, 3, H, W], got {[*ids.shape]} for {[*images.shape]}")
         with torch.random.fork_rng(devices=[]):
@@ -42,8 +43,8 @@ class Segmenter:
             self.network = nn.Sequential(*layers, nn.Conv2d(_CHANNELS, num_classes, 1))
         order = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.network.parameters(), _RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
-        for _ in range(_STEPS):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+        for _ in range(steps):
             batch = torch.randint(len(images), (_BATCH,), generator=order)
             loss = nnf.cross_entropy(self.network(images[batch]), ids[batch].long())
             optimizer.zero_grad()
