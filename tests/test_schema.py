@@ -51,6 +51,8 @@ def changed(changes: str) -> Any:
 def test_it_is_a_schema(validator: jsonschema.Draft7Validator) -> None:
     jsonschema.Draft7Validator.check_schema(validator.schema)
     assert set(KEYS) == {"extends", *FRAMEWORK_KEYS}
+    # What the YAML language server refuses of a schema, beyond the letter of draft 7.
+    assert not re.search(r'"(enum|allOf|anyOf)": \[\]', json.dumps(validator.schema))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -128,7 +130,7 @@ def test_it_takes(changes: str, validator: jsonschema.Draft7Validator) -> None:
         ("discriminator: {type: multiscale, discriminator: {type: patchgan, frozen: true}}", "'frozen'"),
         ("validation: {metrics: [pnsr]}", r"\$\.validation\.metrics\[0\]: 'pnsr' is not one of"),
         ("validation: {evry: 3}", "'evry'"),
-        ("trackers: [{type: nothing}]", r"\$\.trackers\[0\]\.type: 'nothing' is not one of"),
+        ("trackers: [{type: nothing}]", r"\$\.trackers\[0\]\.type: 'nothing' "),
         ("schedule: {type: multistep}", r"\$\.schedule: 'milestones' is a required"),
         ("trainer: {steps: 1, precision: fp64}", r"\$\.trainer\.precision: 'fp64' is not one of"),
         ("name: a/b", r"\$\.name: "),

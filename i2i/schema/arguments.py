@@ -60,6 +60,11 @@ def _draft7(schema: Any) -> Any:
     return renamed | {"additionalItems": False} if "prefixItems" in schema else renamed
 
 
+def one_of(names: Iterable[str]) -> Schema:
+    """Any of these names. Editors refuse an empty ``enum``, so where there is no name, it is said otherwise."""
+    return {"enum": list(names)} if list(names) else {"not": {}}
+
+
 def is_type(name: str) -> Schema:
     """A node of that type."""
     return {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}

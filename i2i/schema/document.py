@@ -12,7 +12,7 @@ from typing import Any
 from i2i.checks import FORMAT, FRAMEWORK_KEYS, loss_family
 from i2i.documentation import arguments_of
 from i2i.registry import DATASETS, LOSSES, METRICS, OPTIMIZERS, PIPELINES, SCHEDULES, TRACKERS
-from i2i.schema.arguments import Schema, either, is_type, mapping, properties, reference
+from i2i.schema.arguments import Schema, either, is_type, mapping, one_of, properties, reference
 from i2i.schema.nodes import FROZEN, Nodes, mode
 from i2i.training.settings import TrainerSettings, ValidationSettings
 
@@ -136,7 +136,7 @@ class _Document:
         """An optimizer whose node may hold those of single networks."""
         components = self.nodes.components[OPTIMIZERS.kind]
         inner = either([properties(arguments_of(component)) for component in components.values()])
-        self.nodes.definitions["optimizer.role"] = mapping({"type": {"enum": list(components)}, **inner})
+        self.nodes.definitions["optimizer.role"] = mapping({"type": one_of(components), **inner})
         schema = self.nodes.node(
             OPTIMIZERS.kind, True
         )  # where each network names its own, there need not be a common one
@@ -151,7 +151,7 @@ class _Document:
 
     def validation(self) -> Schema:
         """Its ``data`` is laid over the document's own, so it may leave out what it likes."""
-        names: Schema = {"enum": list(self.nodes.components[METRICS.kind])}
+        names = one_of(self.nodes.components[METRICS.kind])
         metric = {"if": {"type": "string"}, "then": names, "else": self.nodes.node(METRICS.kind, False)}
         return mapping(
             {

@@ -8,7 +8,7 @@ from i2i.checks import DATA_KEYS
 from i2i.documentation import arguments_of, entries_of, summary_of
 from i2i.errors import RegistryError
 from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, PIPELINES, REGISTRIES
-from i2i.schema.arguments import Schema, either, is_type, mapping, properties, reference
+from i2i.schema.arguments import Schema, either, is_type, mapping, one_of, properties, reference
 from i2i.training.settings import DataSettings
 
 WEIGHT: Schema = {"type": "number", "minimum": 0, "default": 1, "description": "The loss's weight in its role."}
@@ -57,12 +57,12 @@ class Nodes:
             self.definitions[key] = {}  # taken: a component of the kind may hold another of the kind
             chosen = {name: self.components[kind][name] for name in names or self.components[kind]}
             branches = [{"if": is_type(name), "then": self.component(kind, name, partial)} for name in chosen]
-            schema: Schema = {"type": "object", "properties": {"type": {"enum": list(chosen)}}}
+            schema: Schema = {"title": kind, "type": "object", "properties": {"type": one_of(chosen)}}
             if partial:
                 branches.append({"if": {"not": {"required": ["type"]}}, "then": self.any_of(kind, chosen)})
             else:
                 schema["required"] = ["type"]
-            self.definitions[key] = schema | ({"allOf": branches} if branches else {})  # draft 7 has no empty ones
+            self.definitions[key] = schema | ({"allOf": branches} if branches else {})  # an empty list is no schema
         return reference(key)
 
     def component(self, kind: str, name: str, partial: bool) -> Schema:

@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from i2i.cli import main
 from i2i.data.prepare import prepare
 from i2i.data.sources import SOURCES, Source
 from i2i.errors import DataError
+from i2i.registry import DATASETS
 from tests.data.test_prepare import QUIET, fails, write_files, write_zip
 
 CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt",), "test": ("berlin",)}
@@ -107,6 +109,23 @@ def test_cityscapes_that_lacks_something(tmp_path: Path, archives: list[Path]) -
     only_colours = {name: content for name, content in labels().items() if "labelIds" not in name}
     coarse = write_zip(tmp_path / "coarse.zip", only_colours)
     fails(CITYSCAPES, data, [archives[0], coarse], "gtFine/train holds no images; gtFine/val holds no images")
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "camvid"])
+def test_the_data_set_of_label_maps_reads_what_was_laid_out(tmp_path: Path, name: str, archives: list[Path]) -> None:
+    given = {
+        "cityscapes": archives,
+        "camvid": [write_zip(tmp_path / "c.zip", camvid("train", "trainannot", "val", "valannot"))],
+    }
+    source = {"cityscapes": CITYSCAPES, "camvid": SOURCES["camvid"]}[name]
+    folder = prepare(source, tmp_path / "data", given[name], **QUIET).folder
+    assert folder.name == name, "by which the data set knows its classes"
+    for split, number in (("train", 4 if name == "cityscapes" else 2), ("val", 2)):
+        dataset = DATASETS.get("labels")(root=str(folder), split=split, load_size=4, crop_size=4)
+        assert len(dataset) == number
+        item = dataset.get(0, np.random.default_rng(0))
+        assert item["a"].shape == (dataset.channels["a"], 4, 4)  # a map of one class, 7
+        assert item["b"].shape == (3, 4, 4)
 
 
 def camvid(train: str, train_labels: str, val: str, val_labels: str) -> dict[str, bytes]:
