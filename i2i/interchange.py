@@ -7,6 +7,7 @@ without a line here. Components are built small.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from i2i.config import node_of
 from i2i.errors import ConfigError
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Batch
-from i2i.registry import PIPELINES, REGISTRIES, Registry
+from i2i.registry import REGISTRIES
 
 SIZE = 32  # pixels
 _SMALL = {"base_channels": 4, "num_blocks": 1, "num_downsamplings": 3, "num_layers": 2, "num_scales": 2}
@@ -46,7 +47,7 @@ class Combination:
 
     def document(self) -> dict[str, Any]:
         """Returns the YAML of a small experiment, as plain data."""
-        declared: Any = PIPELINES.get(self.pipeline)
+        declared: Any = _own("pipeline")[self.pipeline]
         kinds = {role: spec.kind for role, spec in declared.networks.items()}
         losses = {role: {"type": "l1"} for role, spec in declared.losses.items() if spec.required}
         losses |= {role: choices("loss")[self.parts[role]] for role in losses if role in self.parts}
@@ -67,16 +68,17 @@ class Combination:
         return Experiment(node_of(self.document()))
 
 
-def own_names(registry: Registry) -> list[str]:
-    """The names of a registry that are this package's."""
-    return [name for name, entries in registry.entries().items() if entries[0].owner == "i2i"]
+@cache
+def _own(kind: str) -> Mapping[str, Callable[..., Any]]:
+    """The components of a kind that are this package's."""
+    entries = {name: found[0] for name, found in REGISTRIES[kind].entries().items()}
+    return {name: entry.load() for name, entry in entries.items() if entry.owner == "i2i"}
 
 
 def choices(kind: str) -> Nodes:
     """The small nodes of a kind, by the name that a table shows; of losses, the adversarial ones."""
-    registry, nodes = REGISTRIES[kind], {}
-    for name in own_names(registry):
-        component = registry.get(name)
+    nodes: Nodes = {}
+    for name, component in _own(kind).items():
         if kind == "loss" and not hasattr(component, "discriminator"):
             continue
         node = {"type": name, **_small(component, name)}
@@ -91,8 +93,8 @@ def _small(component: Callable[..., Any], own_name: str) -> dict[str, Any]:
     for name, parameter in parameters_of(component).items():
         kind = nested_kind(parameter.annotation)
         if kind is not None:
-            inner = next(other for other in own_names(REGISTRIES[kind]) if other != own_name)
-            arguments[name] = {"type": inner, **_small(REGISTRIES[kind].get(inner), inner)}
+            inner = next(other for other in _own(kind) if other != own_name)
+            arguments[name] = {"type": inner, **_small(_own(kind)[inner], inner)}
         elif name in _SMALL:
             arguments[name] = _SMALL[name]
     return arguments
@@ -100,8 +102,8 @@ def _small(component: Callable[..., Any], own_name: str) -> dict[str, Any]:
 
 def combinations() -> Iterator[Combination]:
     """Every choice of networks and of an adversarial loss, for every pipeline."""
-    for pipeline in own_names(PIPELINES):
-        declared: Any = PIPELINES.get(pipeline)
+    for pipeline, component in _own("pipeline").items():
+        declared: Any = component
         axes = {role: list(choices(spec.kind)) for role, spec in declared.networks.items()}
         axes |= {role: list(choices("loss")) for role, spec in declared.losses.items() if spec.family == "adversarial"}
         for chosen in itertools.product(*axes.values()):

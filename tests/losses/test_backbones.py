@@ -105,7 +105,10 @@ def test_a_file_that_does_not_fit_is_never_taken(how, model, file, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path):
+def test_a_file_that_would_run_code_is_refused_before_timm_sees_it(tmp_path, monkeypatch):
+    create, read = timm.create_model, []
+    monkeypatch.setattr(timm, "create_model", lambda name, **k: read.append(k.get("pretrained")) or create(name, **k))
+
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "owned"),)
@@ -120,6 +123,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="does not hold those of"):
         Perceptual(NAME, weights=str(path))
     assert not (tmp_path / "owned").exists()
+    assert read
+    assert True not in read
 
 
 def tensors_of(loss):
