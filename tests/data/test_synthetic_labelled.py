@@ -10,6 +10,7 @@ import torch
 from i2i.data import maps, streets
 from i2i.data.painting import Canvas, Material, Scene
 from i2i.data.synthetic import Synthetic, write_split
+from i2i.data.town import plan_town
 from i2i.images import load_image
 
 SEEDS = range(10)
@@ -126,20 +127,18 @@ def test_roads_of_a_map_reach_its_border_and_cross_the_water() -> None:
     assert bridges >= 3
 
 
-def test_no_house_stands_on_a_road_or_in_the_water() -> None:
-    """Buildings of a map keep their corners: each connected one is nearly as large as its outline's hull."""
-    number = {one.name: one.id for one in maps.CLASSES}
-    solid = []
-    for seed in range(20):
-        ids = maps.draw_partners(seed, 256)[1].ids
-        outlines, _ = cv2.findContours(
-            (ids == number["building"]).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
-        for outline in outlines:
-            hull = cv2.contourArea(cv2.convexHull(outline))
-            if hull > 60:
-                solid.append(cv2.contourArea(outline) / hull)
-    assert len(solid) > 100 and np.quantile(solid, 0.1) > 0.85
+def test_no_building_stands_on_a_road_or_in_the_water() -> None:
+    buildings = 0
+    for seed in range(25):
+        town = plan_town(np.random.default_rng(seed))
+        taken = [np.stack([o.real, o.imag], -1).astype(np.float32) for o in (*town.streets, *town.mains, *town.water)]
+        for corners in (*town.houses, *town.blocks):
+            buildings += 1
+            for point in (*corners, corners.mean(), *((corners + np.roll(corners, 1)) / 2)):
+                if 0 < point.real < 1 and 0 < point.imag < 1:
+                    inside = [cv2.pointPolygonTest(outline, (point.real, point.imag), True) for outline in taken]
+                    assert max(inside, default=-1.0) < 0.008
+    assert buildings > 200
 
 
 @pytest.mark.parametrize(
