@@ -20,7 +20,6 @@ from i2i.data.landscape import Array, noise_tile
 MIN_SIZE = 32
 Points = NDArray[np.complex128]  # x to the right, y down, in fractions of the picture
 
-_MAX_MATERIALS = 256
 _NOISE_SIDE = 256  # texels of noise across a picture
 
 
@@ -102,7 +101,7 @@ class Canvas:
 
     Attributes:
         size: Side of the finished picture in pixels.
-        materials: At most 256; the first one covers the canvas from the start.
+        materials: The first one covers the canvas from the start.
     """
 
     size: int
@@ -110,14 +109,12 @@ class Canvas:
 
     def __post_init__(self) -> None:
         self.side = self.size * (4 if self.size <= 64 else 2)
-        self._pixels = np.zeros((self.side, self.side), np.uint8)
+        self._pixels = np.zeros((self.side, self.side), np.uint16)
         self._shade = np.zeros((self.side, self.side), np.uint8)
         self._waiting: list[tuple[Array, int, Sequence[Points] | Points]] = []
 
     def add(self, material: Material) -> int:
         """Adds a material and returns its number."""
-        if len(self.materials) == _MAX_MATERIALS:
-            raise ValueError(f"a canvas has room for {_MAX_MATERIALS} materials")
         self.materials.append(material)
         return len(self.materials) - 1
 
@@ -130,7 +127,7 @@ class Canvas:
         self._waiting.append((self._shade, 255, polygons))
 
     @property
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self) -> NDArray[np.uint16]:
         """The number of the material at each place: [side, side]."""
         self._paint()
         return self._pixels

@@ -171,6 +171,15 @@ def test_a_canvas_paints_in_order_and_takes_ids_at_the_centres() -> None:
     np.testing.assert_allclose(picture[10, 10] * 255, (200, 100, 50), atol=0.01)
 
 
+def test_a_canvas_has_room_for_many_materials() -> None:
+    canvas = Canvas(32)
+    for number in range(400):
+        canvas.add(Material(number % 7, (number % 200, 0, 0)))
+    canvas.fill(399, [np.array([0, 1, 1 + 1j, 1j])])
+    assert (canvas.ids() == 399 % 7).all()
+    assert canvas.render(np.zeros((32, 32)), np.zeros((32, 32)), 0.0)[16, 16, 0] * 255 == pytest.approx(199)
+
+
 def test_shadows_fall_on_ground_alone() -> None:
     canvas = Canvas(32)
     canvas.add(Material(0, (100, 100, 100), ground=True))
