@@ -44,7 +44,10 @@ def main() -> int:
         started = time.perf_counter()
         result = paint(start, style_of, content, *losses, weight, args.steps)
         seconds = time.perf_counter() - started
-        for seen_by, measure in ((args.backbone, losses[0]), ("resnet18, random, took no part", witness)):
+        for seen_by, measure in (
+            (f"{args.backbone}, {args.weights}", losses[0]),
+            ("resnet18, random, took no part", witness),
+        ):
             with torch.no_grad():
                 before, after = (float(measure(image, style_of)) for image in (start, result))
             print(f"{name} ({seen_by}): {before:.3g} -> {after:.3g}, {before / after:.1f} times less")

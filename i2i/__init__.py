@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         METRICS,
         PIPELINES,
         TRACKERS,
+        Nested,
     )
 
 _HOMES = {
@@ -27,7 +28,17 @@ _HOMES = {
     "errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
     "inference.translator": ["Translator"],
     "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms", "View"],
-    "registry": ["DATASETS", "DISCRIMINATORS", "ENCODERS", "GENERATORS", "LOSSES", "METRICS", "PIPELINES", "TRACKERS"],
+    "registry": [
+        "DATASETS",
+        "DISCRIMINATORS",
+        "ENCODERS",
+        "GENERATORS",
+        "LOSSES",
+        "METRICS",
+        "PIPELINES",
+        "TRACKERS",
+        "Nested",
+    ],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -54,6 +65,7 @@ __all__ = [
     "PIPELINES",
     "TRACKERS",
     "train",
+    "Nested",
 ]
 
 
