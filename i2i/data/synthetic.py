@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from i2i.codecs import LabelClass
+from i2i.codecs import Codec, ImageCodec, LabelClass, LabelCodec
 from i2i.data import animals, maps, streets
 from i2i.data.painting import MIN_SIZE, Scene
-from i2i.images import save_image, to_tensor
+from i2i.images import save_image
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,13 @@ class _Domain:
     names: tuple[str, str]
     draw: Callable[[int, int], tuple[Scene, Scene]]
     classes: tuple[LabelClass, ...] = ()
+    labelled: Literal["a", "b"] = "a"  # the side that shows the classes
 
 
 Domain = Literal["animals", "maps", "streets"]
 _DOMAINS: dict[str, _Domain] = {
     "animals": _Domain(("plain", "striped"), animals.draw_partners),
-    "maps": _Domain(("aerial", "map"), maps.draw_partners, maps.CLASSES),
+    "maps": _Domain(("aerial", "map"), maps.draw_partners, maps.CLASSES, "b"),
     "streets": _Domain(("label", "street"), streets.draw_partners, streets.CLASSES),
 }
 _SPLITS = {"train": 0, "test": 1}
@@ -55,6 +59,7 @@ class Synthetic:
         domains: Names of a and b.
         size: Height and width of the items.
         classes: Names and colours of the ids that scenes of ``draw`` carry; empty where they carry none.
+        codecs: What the tensors of a and b mean.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Synthetic:
         paired: bool = False,
         load_size: int | None = None,
         crop_size: int | None = None,
+        encoding: Literal["palette", "onehot"] = "palette",
     ) -> None:
         """
         Args:
@@ -76,6 +82,7 @@ class Synthetic:
             paired: Whether b is the true partner of a, rather than another scene.
             load_size: In place of ``size``, as other data sets call it. Nothing is resized: pictures are drawn anew.
             crop_size: In place of ``size`` and ``load_size``. Nothing is cropped.
+            encoding: Of maps and label maps: the classes' colours, or a channel of 0 and 1 a class.
 
         Raises:
             ValueError: An argument is out of range.
@@ -89,8 +96,13 @@ class Synthetic:
         for name, side in (("size", size), ("load_size", load_size), ("crop_size", crop_size)):
             if side is not None and side < MIN_SIZE:
                 raise ValueError(f"{name} must be at least {MIN_SIZE}, got {side}")
+        if encoding == "onehot" and not _DOMAINS[domain].classes:
+            raise ValueError(f"encoding must be palette: {domain} have no classes")
         side = crop_size or load_size or size
-        self.channels = {"a": 3, "b": 3}
+        self.codecs: dict[str, Codec] = {"a": ImageCodec(3), "b": ImageCodec(3)}
+        if encoding == "onehot":
+            self.codecs[_DOMAINS[domain].labelled] = LabelCodec(_DOMAINS[domain].classes)
+        self.channels = {name: codec.channels for name, codec in self.codecs.items()}
         self.domains = _DOMAINS[domain].names
         self.classes = _DOMAINS[domain].classes
         self.size = (side, side)
@@ -113,10 +125,22 @@ class Synthetic:
 
         (a, a_truth), (b, b_truth) = self.draw(index)
         a_path, b_path = (f"synthetic/{self._domain}/{self.split}/{name}/{index:06}.png" for name in self.domains)
-        item: dict[str, Any] = {"a": to_tensor(a.image), "b": to_tensor(b.image), "a_path": a_path, "b_path": b_path}
-        item |= {"a_truth": to_tensor(a_truth.image), "b_truth": to_tensor(b_truth.image)}
+        item: dict[str, Any] = {
+            "a": self._encode("a", a),
+            "b": self._encode("b", b),
+            "a_path": a_path,
+            "b_path": b_path,
+        }
+        item |= {"a_truth": self._encode("b", a_truth), "b_truth": self._encode("a", b_truth)}
         item |= {f"{side}_mask": torch.from_numpy(scene.mask[None].copy()) for side, scene in (("a", a), ("b", b))}
         return item
+
+    def _encode(self, side: str, scene: Scene) -> "torch.Tensor":
+        codec = self.codecs[side]
+        if isinstance(codec, ImageCodec):
+            return codec.encode(scene.image)
+        assert scene.ids is not None  # only domains with classes have such codecs
+        return codec.encode(scene.ids[..., None])
 
     def draw(self, index: int) -> tuple[tuple[Scene, Scene], tuple[Scene, Scene]]:
         """Draws the scenes of an item: (a, its partner), (b, its partner).

@@ -56,6 +56,25 @@ def test_the_label_side_shows_the_ids_in_the_colours_of_the_classes(module: Modu
 
 
 @each_domain
+def test_classes_can_be_had_one_hot(module: ModuleType, label_side: int) -> None:
+    name = module.__name__.rpartition(".")[2]
+    dataset = Synthetic(name, size=32, length=4, encoding="onehot", paired=True)  # type: ignore[arg-type]
+    labels, picture = ("a", "b") if label_side == 0 else ("b", "a")
+    assert dataset.channels == {labels: len(module.CLASSES), picture: 3}
+    for index in range(4):
+        item, ((scene, _), _) = dataset[index], dataset.draw(index)
+        assert (item[labels].sum(0) == 1).all() and item[picture].min() < 0
+        np.testing.assert_array_equal(item[labels].argmax(0).numpy(), scene.ids)
+        assert torch.equal(item[f"{picture}_truth"], item[labels]), "the truth is encoded as its side is"
+        np.testing.assert_array_equal(dataset.codecs[labels].decode(item[labels])[..., 0], scene.ids)
+
+
+def test_animals_have_no_classes() -> None:
+    with pytest.raises(ValueError, match="encoding must be palette"):
+        Synthetic("animals", encoding="onehot")
+
+
+@each_domain
 def test_classes_have_names_and_colours_of_their_own(module: ModuleType, label_side: int) -> None:
     assert [one.id for one in module.CLASSES] == list(range(len(module.CLASSES)))
     assert len({one.name for one in module.CLASSES}) == len(module.CLASSES)
