@@ -8,7 +8,7 @@ from i2i.report.axes import Axis, format_number, step_axis, value_axis
 from i2i.report.history import History, Series, group_of
 
 WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 390, 10, 204  # the plot's sides
+LEFT, RIGHT, TOP, BOTTOM = 48, 382, 10, 204  # the plot's sides
 POINTS = 500  # of a curve at most
 DOTS_UP_TO = 40  # points of a curve
 SMOOTH_FROM = 60

@@ -26,7 +26,7 @@ def report_run(experiment: Experiment, folder: Path, device: str = "auto", count
     pictures: list[Picture] = []
     notes = []
     try:
-        pictures = collect_pictures(experiment, folder, count, device) if count else []
+        pictures = collect_pictures(experiment, folder, count, device)
     except Exception as error:  # data sets and networks of others may raise anything; the curves do not depend on them
         notes.append(f"no pictures could be made: {_reason(error)}")
     return write_report(folder, pictures, notes)

@@ -53,7 +53,8 @@ for (const figure of document.querySelectorAll(".chart")) {
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     cursor.classList.add("on");
-    where.textContent = "step " + Math.round(((at - left) / (right - left)) * last);
+    const step = Math.round(((at - left) / (right - left)) * last);
+    where.textContent = "step " + Number(step.toPrecision(4)).toLocaleString("en");
     nearest.forEach((point, index) => {
       shown[index].textContent = point && Math.abs(point[0] - at) < 4 ? valueAt(point[1]) : "\u2013";
     });

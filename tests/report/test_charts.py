@@ -211,6 +211,12 @@ def test_ticks_are_round_and_hold_the_values(low, high):
     assert min(abs(mantissa - round_one) for round_one in (1, 2, 2.5, 5)) < 1e-6
 
 
+@pytest.mark.parametrize("is_log", [False, True])
+def test_nothing_is_drawn_outside_of_the_axis(is_log):
+    axis = Axis(1.0, 100.0, 204, 10, is_log)
+    assert [axis.place(value) for value in (-5.0, 0.0, 1.0, 100.0, 1e9)] == [204, 204, 204, 10, 10]
+
+
 def test_logarithmic_ticks_are_round_and_few():
     for low, high in ((0.5, 40.0), (1e-3, 2.0), (1e-30, 1e10)):
         ticks = Axis(low, high, 204, 10, is_log=True).ticks

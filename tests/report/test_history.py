@@ -56,8 +56,9 @@ def test_what_is_no_number_is_left_out(tmp_path):
 
 
 def test_of_a_step_that_stands_twice_the_later_counts(tmp_path):
-    history = read(tmp_path, {"step": 5, "D": 1.0}, {"step": 10, "D": 2.0}, {"step": 5, "D": 3.0})
-    assert (history.series["D"].steps, history.series["D"].values) == ([5, 10], [3.0, 2.0])
+    history = read(tmp_path, {"step": 10, "D": 1.0}, {"step": 5, "D": 2.0}, {"step": 10, "D": 3.0})
+    assert (history.series["D"].steps, history.series["D"].values) == ([5, 10], [2.0, 3.0])
+    assert history.step == 10
 
 
 def test_an_empty_or_missing_log_is_noted(tmp_path):

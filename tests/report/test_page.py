@@ -96,7 +96,7 @@ def test_it_is_made_for_phones_and_dark_rooms(tmp_path):
     (viewport,) = [e for e in page.all("meta") if e.attributes.get("name") == "viewport"]
     assert viewport.attributes["content"] == "width=device-width, initial-scale=1"
     style = page.all("style")[0].text
-    assert "@media (prefers-color-scheme: dark)" in style
+    assert re.search(r"@media \(prefers-color-scheme: dark\) \{\s*:root \{ --paper:", style)
     widths = [float(width) for width in re.findall(r"minmax\(min\(100%, ([\d.]+)rem\)", style)]
     assert widths, "a grid whose columns never outgrow the screen"
     assert not re.search(r"(?<!max-)width: [3-9]\d\dpx", style)
