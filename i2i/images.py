@@ -145,8 +145,8 @@ def to_uint16(images: torch.Tensor) -> np.ndarray:
     """As :func:`to_uint8`, with 65,536 levels."""
     import torch
 
-    levels = images.detach().double().clamp(-1, 1).add_(1).mul_(32767.5).round_().to(torch.int32)
-    return np.ascontiguousarray(levels.movedim(-3, -1).cpu().numpy().astype(np.uint16))
+    levels = images.detach().cpu().double().clamp(-1, 1).add_(1).mul_(32767.5).round_().to(torch.int32)
+    return np.ascontiguousarray(levels.movedim(-3, -1).numpy().astype(np.uint16))
 
 
 def save_image(

@@ -80,8 +80,8 @@ class ImageCodec(Codec):
         if self.value_range is None:
             return to_uint8(tensors) if self.depth == 8 else to_uint16(tensors)
         low, high = self.value_range
-        unit = (tensors.detach().double().clamp(-1, 1) + 1) / 2
-        values = np.ascontiguousarray((low + unit * (high - low)).movedim(-3, -1).cpu().numpy())
+        unit = (tensors.detach().cpu().double().clamp(-1, 1) + 1) / 2
+        values = np.ascontiguousarray((low + unit * (high - low)).movedim(-3, -1).numpy())
         if self.depth == 32:
             return values.astype(np.float32)
         return np.clip(np.round(values), 0, 2**self.depth - 1).astype(np.uint8 if self.depth == 8 else np.uint16)

@@ -33,14 +33,14 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | 
         raise Refused("is a gray JPEG, whose compression has changed the class ids", ("save label maps as PNG",))
     if orientation(image, data) != 1:
         raise Refused("asks by EXIF to be rotated, which label maps do not do", ("rotate it and save it as PNG",))
-    if image.mode not in ("P", "1"):
+    if image.mode not in ("P", "L", "1") or "transparency" in image.info and image.mode != "P":
         return decode(data, None)[0], None
     try:
         array = np.array(image)
     except Exception as error:  # decoders raise anything on damaged data
         raise Refused(f"damaged {image.format} file: {error}") from error
-    if image.mode == "1":
-        return array.astype(np.uint8)[..., None], None
+    if image.mode != "P":
+        return array.astype(np.uint8, copy=False)[..., None], None
     palette = np.zeros((256, 3), np.uint8)
     colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     palette[: len(colours)] = colours

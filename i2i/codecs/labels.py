@@ -114,7 +114,7 @@ class LabelCodec(Codec):
             return self._ids_of(array)[..., None], (*notes, "colours to class ids")
         if array.shape[2] != 1:
             raise Refused(f"has {array.shape[2]} channels; a label map has 1, or 3 with the classes' colours")
-        if not self._is_known[array].all():
+        if not self._is_known.take(array).all():
             counts = np.bincount(array.ravel(), minlength=256)
             unknown = [int(id) for id in np.flatnonzero(counts) if not self._is_known[id]]
             listed = ", ".join(f"{id} ({counts[id]} pixels)" for id in unknown[:_SHOWN])
@@ -129,9 +129,9 @@ class LabelCodec(Codec):
 
         ids = array[..., 0]
         if self.encoding == "palette":
-            return to_tensor(self.palette[ids])
+            return to_tensor(self.palette.take(ids, axis=0))
         onehot = np.empty((len(self.classes), *ids.shape), np.float32)  # [K, H, W]
-        index = self._index[ids]
+        index = self._index.take(ids)
         for number, plane in enumerate(onehot):  # a plane stays in the cache: 10 times faster than all at once
             plane[...] = index == number
         return torch.from_numpy(onehot)

@@ -60,6 +60,20 @@ def test_networks_see_the_label_map_one_hot_with_whole_classes_beyond_the_edge(t
     np.testing.assert_array_equal(x[0, :, :21, :34].argmax(0), IDS[..., 0])
 
 
+def test_a_batch_gives_what_its_label_maps_give_alone(tmp_path):
+    data = f"{DATA[:-1]}, paired: false}}"
+    model = make_bundle(tmp_path / "m.safetensors", "cyclegan", data, "losses.identity.weight=0")
+    translator = Translator.load(model, device="cpu")
+    maps = list(np.random.default_rng(1).integers(0, 12, (3, 24, 32, 1)).astype(np.uint8))
+    photos = np.concatenate([translator.batch([one]) for one in maps])
+    assert photos.shape == (3, 24, 32, 3)
+    ids = translator.batch(list(photos), "b2a")
+    assert ids.shape == (3, 24, 32, 1)
+    translator._alone = False  # as on a GPU
+    assert np.abs(translator.batch(maps).astype(int) - photos).max() <= 1
+    assert (translator.batch(list(photos), "b2a") == ids).mean() > 0.99
+
+
 def test_what_is_no_label_map_is_refused_by_name(to_photo, tmp_path):
     make_image(tmp_path / "in/photo.png", (16, 16))
     save_image(tmp_path / "in/unknown.png", np.full((8, 8, 1), 12, np.uint8))

@@ -172,6 +172,12 @@ def test_the_nearest_colour_is_the_nearest(scheme, tmp_path):
             assert distances[int(found[(*place, 0)])] == min(distances.values())
 
 
+def test_a_colour_of_several_classes_means_the_first(tmp_path):
+    colours = np.array([[(0, 0, 0), (153, 153, 153)]], np.uint8)
+    found = LabelCodec(SCHEMES["cityscapes_ids"]).load(save(tmp_path / "x.png", colours))[0]
+    np.testing.assert_array_equal(found[..., 0], [[0, 17]])  # unlabeled of five, pole of two
+
+
 def test_jpeg_colours_come_back_with_nearest(tmp_path):
     ids = np.kron(np.random.default_rng(3).integers(0, 12, (6, 8)), np.ones((16, 16), int)).astype(np.uint8)
     codec = LabelCodec(SCHEMES["camvid"], colours="nearest")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from i2i.codecs import ImageCodec
 from i2i.testing import check_dataset
 
 
@@ -59,6 +60,41 @@ class WrongChannels(Numbers):
         return {**super().get(index, rng), "c": torch.zeros(1, 4, 4)}
 
 
+class OtherSize(Numbers):
+    size = (4, 5)
+
+
+class OtherCodec(Numbers):
+    codecs: ClassVar[Any] = {"b": ImageCodec(4)}
+
+
+class Undescribed(Numbers):
+    class Codec(ImageCodec):
+        def describe(self):
+            return {"kind": "secret"}
+
+    codecs: ClassVar[Any] = {"a": Codec(1)}
+
+
+class Classes(Numbers):
+    """A sound data set of images with classes."""
+
+    channels: ClassVar[Any] = {"image": 3}
+    num_classes = 7
+    label: ClassVar[Any] = torch.tensor(6)
+
+    def get(self, index, rng):
+        return {"image": torch.from_numpy(rng.uniform(-1, 1, (3, 4, 4))).float(), "path": "x", "label": self.label}
+
+
+class TooFewClasses(Classes):
+    num_classes = 6
+
+
+class FloatClass(Classes):
+    label: ClassVar[Any] = torch.tensor(6.0)
+
+
 class Pathless(Numbers):
     def get(self, index, rng):
         return {key: value for key, value in super().get(index, rng).items() if key != "b_path"}
@@ -88,6 +124,7 @@ def test_sound_datasets_pass():
     check_dataset(Numbers)
     check_dataset(Numbers, length=1)
     check_dataset(Legacy)
+    check_dataset(Classes)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +133,11 @@ def test_sound_datasets_pass():
         (Bytes, "'a' of an item is torch.uint8, expected float32"),
         (UnitRange, r"'b' of an item has values in \[255, 255\], expected \[-1, 1\]"),
         (WrongChannels, r"'c' of an item has shape \[1, 4, 4\], expected \[2, H, W\]"),
+        (OtherSize, r"'a' of an item has shape \[1, 4, 4\], but the attribute 'size' is \(4, 5\)"),
+        (OtherCodec, "the codec of 'b' has 4 channels, 'channels' says 3"),
+        (Undescribed, "the codec of 'a' does not describe itself: ValueError: no kind of domain is named 'secret'"),
+        (TooFewClasses, r"'label' of an item is tensor\(6\), but the attribute 'num_classes' is 6"),
+        (FloatClass, r"'label' of an item is tensor\(6.\), expected an int64 scalar tensor"),
         (Pathless, "'b_path' of an item is None, expected text"),
         (Impatient, r"item 0 read twice differs: all randomness must come from the generator given to get\(\)"),
         (Unpicklable, "cannot be sent to a worker process"),
