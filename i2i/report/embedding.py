@@ -35,7 +35,7 @@ def embed(array: np.ndarray, longest: int) -> Embedded:
     """
     image = Image.fromarray(array)
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    kind, data = "png", _encode(image, "PNG", optimize=True)
+    kind, data = "png", _encode(image, "PNG")
     if len(data) > EXACT_UP_TO:
         kind, data = "jpeg", _encode(image, "JPEG", quality=QUALITY, optimize=True)
     return Embedded(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height)
