@@ -1,8 +1,4 @@
-"""Frozen networks of timm whose feature maps losses compare.
-
-A backbone is a measure, not a part of the model: it is neither trained nor saved, averaged or sent to other processes.
-So it stays outside the module tree of the loss that uses it, and follows the device of the images it is given.
-"""
+"""Frozen networks of timm whose feature maps losses compare."""
 
 import math
 import warnings
@@ -10,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import torch
@@ -92,11 +88,12 @@ def choose_levels(backbone: str, layers: Layers, default: Sequence[int]) -> dict
     return dict(sorted(chosen.items()))
 
 
-class Backbone:
+class Backbone(nn.Module):
     """The feature maps of some levels of a frozen network; what lies behind the last of them is left out.
 
-    Backbones of one name and one source of weights share their tensors. Built on the meta device, where a YAML is
-    checked, it looks for the weights and does not read them.
+    A measure, not a part of the model: it is never trained and in no state dict. Backbones of one name and one source
+    of weights share their tensors. Built on the meta device, where a YAML is checked, it looks for the weights and does
+    not read them.
 
     Args:
         name: Of a model of timm.
@@ -108,7 +105,11 @@ class Backbone:
         ArgumentError: The weights cannot be had, or do not fit.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, name: str, weights: str, indices: Sequence[int]) -> None:
+        super().__init__()
         self.name = name
         with torch.device("meta"):
             net = _frozen(_structure(name, indices))
@@ -117,9 +118,14 @@ class Backbone:
         else:
             self._shared = _shared_weights(name, fetch_weights(name, weights))
             net = self._shared.given_to(net, partial(_structure, name, indices))
-        self._measure = _Measure(net, pretrained_config(name)).eval()
+        self.net = net
+        config = pretrained_config(name)
+        mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (config.mean, config.std))
+        self.register_buffer("scale", 0.5 / std, persistent=False)
+        self.register_buffer("shift", (0.5 - mean) / std, persistent=False)
+        self.register_load_state_dict_pre_hook(_keep_own)
 
-    def __call__(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Returns the feature map of each level, ``[N, C, h, w]``.
 
         Args:
@@ -131,27 +137,24 @@ class Backbone:
         x = full_precision(images)
         if x.shape[1] not in (1, 3):
             raise DataError(f"the backbone {self.name!r} sees gray or RGB images, got {x.shape[1]} channels")
-        if not x.is_meta:
-            self._measure.to(x.device, x.dtype)
-        maps: list[Tensor] = self._measure(x.expand(-1, 3, -1, -1))
+        held = next(self.net.parameters())
+        if not x.is_meta and (held.device, held.dtype) != (x.device, x.dtype):
+            self.to(x.device, x.dtype)  # another loss that shares the tensors may have been moved
+        maps: list[Tensor] = self.net(x.expand(-1, 3, -1, -1) * self.scale + self.shift)
         return maps
 
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode."""
+        return super().train(False)
 
-class _Measure(nn.Module):
-    """A network with the normalisation that its weights were trained with."""
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Adds nothing: the weights have a file of their own."""
+        return {} if destination is None else destination
 
-    scale: Tensor
-    shift: Tensor
 
-    def __init__(self, net: nn.Module, config: Any) -> None:
-        super().__init__()
-        mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (config.mean, config.std))
-        self.net = net
-        self.register_buffer("scale", 0.5 / std)
-        self.register_buffer("shift", (0.5 - mean) / std)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x * self.scale + self.shift)
+def _keep_own(module: Backbone, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Lets a state dict be loaded strictly that has no weights of the backbone."""
+    state_dict |= module.net.state_dict(prefix=f"{prefix}net.", keep_vars=True)
 
 
 class _SharedWeights:
@@ -176,7 +179,8 @@ _alive: WeakValueDictionary[tuple[str, Path | None], _SharedWeights] = WeakValue
 
 def _shared_weights(name: str, path: Path | None) -> _SharedWeights:
     found = _alive.get((name, path))
-    if found is None:
+    if found is None or any(tensor.device.type != "cpu" for tensor in found.tensors.values()):
+        # What has moved to a device belongs to another run by now.
         found = _alive[name, path] = _SharedWeights(_random(name) if path is None else _loaded(name, path))
     return found
 

@@ -67,12 +67,12 @@ def test_defaults_are_the_papers_on_vgg():
     with torch.device("meta"):
         content, style = (loss("vgg16.tv_in1k", weights="random") for loss in (Perceptual, Style))
         layers = timm.create_model("vgg16").features
-    depth = int(next(iter(content.backbone._measure.net.return_layers)).removeprefix("features_"))
+    depth = int(next(iter(content.backbone.net.return_layers)).removeprefix("features_"))
     kinds = [type(layer).__name__ for layer in layers[: depth + 1]]
     assert kinds[-1] == "ReLU"
     assert kinds.count("MaxPool2d") == 2
     assert len(kinds) - 1 - max(i for i, kind in enumerate(kinds) if kind == "MaxPool2d") == 2 * 3
-    assert len(content.backbone._measure.net) == len(kinds), "what lies behind is left out"
+    assert len(content.backbone.net) == len(kinds), "what lies behind is left out"
     shapes = [list(maps.shape) for maps in style.backbone(torch.empty(1, 3, 64, 64, device="meta"))]
     assert shapes == [[1, 64, 64, 64], [1, 128, 32, 32], [1, 256, 16, 16], [1, 512, 8, 8]]
 
