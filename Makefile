@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DEMO ?= animals
 WORKERS ?= 2
 
-.PHONY: demo test test-slow test-all check bench clean
+.PHONY: demo test test-slow test-all check docs bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -32,6 +32,11 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site of docs/, in site/.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt
+	$(BIN)/zensical build --strict
 
 bench: $(READY)
 	$(BIN)/python benchmarks/demo.py $(DEMO)
