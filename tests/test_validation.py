@@ -9,12 +9,13 @@ import torch
 from safetensors import safe_open
 
 from i2i.bundle import load_bundle
+from i2i.cli import main
 from i2i.codecs import ImageCodec
 from i2i.data.synthetic import Synthetic
 from i2i.inference.translator import Translator
 from i2i.training.stream import SeededDataset
 from i2i.training.validation import Validation
-from tests.test_run import assert_same, log_of, state_of, train
+from tests.test_run import UNET, assert_same, log_of, state_of, train
 
 EACH = "validation={split: test, every: 2, count: 5, metrics: [psnr, l1], best: l1}"
 
@@ -146,3 +147,26 @@ def test_mistakes_are_placed(repository, tmp_path, capsys, validation, place, me
     assert train(repository, tmp_path, "trainer.steps=1", f"validation={validation}") == 2
     shown = capsys.readouterr().err
     assert f"<command line> {place}" in shown and message in shown, shown
+
+
+def test_label_maps_are_measured_as_classes(repository, tmp_path):
+    """Street -> labels, by the classes of the files that translate writes."""
+    swapped = [
+        "data={type: synthetic, domain: streets, encoding: onehot, size: 32, length: 10, paired: true, direction: b2a}",
+        "validation={split: test, every: 2, count: 3, metrics: [pixel_accuracy, mean_iou], best: mean_iou}",
+    ]
+    quiet = ["generator.dropout=0", "pipeline.norm_policy=running", "trainer.steps=2"]
+    narrow = [o for o in UNET if not o.startswith("data")]
+    config = str(repository / "configs/tiny/pix2pix.yaml")
+    assert main("train", [config, "--out", str(tmp_path), *narrow, *swapped, *quiet]) == 0
+    translator = Translator.load(tmp_path)
+    dataset = Synthetic("streets", size=32, length=10, split="test", paired=True)
+    right = []
+    for index in range(3):
+        (label, _), (street, _) = dataset.draw(index)
+        right.append((translator(street.image)[..., 0] == label.ids).mean())
+    assert measured_keys(tmp_path)["val_pixel_accuracy"] == pytest.approx(np.mean(right), abs=1e-5)
+
+
+def measured_keys(folder):
+    return next(entry for entry in log_of(folder) if "val_mean_iou" in entry)

@@ -60,7 +60,10 @@ class Synthetic:
         size: Height and width of the items.
         classes: Names and colours of the ids that scenes of ``draw`` carry; empty where they carry none.
         codecs: What the tensors of a and b mean.
+        splits: The splits that there are.
     """
+
+    splits = tuple(_SPLITS)
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""How well classes were recognised, for translations to label maps: one channel a class, the likeliest one wins."""
+"""How well classes were recognised, for translations to label maps: one channel a class, the likeliest one wins.
+
+Pixels to which the target gives no class do not count.
+"""
 
 import torch
 from torch import Tensor
@@ -15,7 +18,9 @@ class PixelAccuracy(ImageMean):
     higher_is_better = True
 
     def per_image(self, translation: Tensor, target: Tensor) -> Tensor:
-        return (translation.argmax(1) == target.argmax(1)).float().flatten(1).mean(1)
+        labelled = (target.amax(1) > 0).flatten(1)  # [N, H W]
+        right = (translation.argmax(1) == target.argmax(1)).flatten(1) & labelled
+        return right.sum(1) / labelled.sum(1).clamp(min=1)
 
 
 class MeanIoU(Metric):
@@ -48,7 +53,8 @@ class MeanIoU(Metric):
         """
         if translation.shape != target.shape:
             raise ValueError(f"translation is {list(translation.shape)}, target {list(target.shape)}")
-        seen, true = translation.argmax(1).flatten(), target.argmax(1).flatten()
+        labelled = target.amax(1) > 0
+        seen, true = translation.argmax(1)[labelled], target.argmax(1)[labelled]
         both = torch.bincount(true[seen == true], minlength=_CLASSES)
         self.intersection += both
         self.union += torch.bincount(seen, minlength=_CLASSES) + torch.bincount(true, minlength=_CLASSES) - both

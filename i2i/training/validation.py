@@ -17,7 +17,7 @@ class Validation:
     """Translates held-out images and measures the translations against their targets.
 
     The target is the item's ``a_truth`` or ``b_truth`` where the data set knows the true partner, and the other image
-    of the pair in a paired set. Both are measured as an 8-bit file would hold them.
+    of the pair in a paired set. Translations are measured as files would hold them.
 
     Args:
         dataset: Held-out images, with the domains as the pipeline has them.
@@ -77,7 +77,7 @@ class Validation:
                     torch.manual_seed(self.seed * 1_000_003 + index)
                     y = pipeline.translate(x[None].to(device), direction)
                     # As files hold it: a metric of what users get.
-                    seen = codec.encode(codec.decode(y[0]))[None].to(home)
+                    seen = codec.encode(codec.fit(codec.decode(y[0]))[0])[None].to(home)
                     for metric in self.metrics.values():
                         metric.update(seen, target[None].to(home))
             for name, metric in self.metrics.items():

@@ -63,6 +63,16 @@ def test_label_metrics_by_hand():
     assert float(iou.compute()) == pytest.approx((1 / 2 + 2 / 3) / 2), "class 2 does not occur and does not count"
 
 
+def test_pixels_without_a_class_do_not_count():
+    target, seen = onehot([[0, 0], [1, 1]]), onehot([[0, 1], [1, 2]])
+    target[:, :, 1, 1] = 0
+    accuracy, iou = PixelAccuracy(), MeanIoU()
+    for metric in (accuracy, iou):
+        metric.update(seen, target)
+    assert float(accuracy.compute()) == pytest.approx(2 / 3)
+    assert float(iou.compute()) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
 @pytest.mark.parametrize("metric", [PSNR, SSIM, L1Distance, PixelAccuracy, MeanIoU])
 def test_shapes_must_agree(metric):
     with pytest.raises(ValueError, match="target"):
