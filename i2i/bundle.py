@@ -247,7 +247,10 @@ def _component(path: Path, what: str, registry: Registry, name: str, owner: dict
     if "file" in owner and owner["sha256"] not in loaded_files().values():
         raise CheckpointError(
             f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)",
-            [f"if you trust that file: --plugin path/to/{owner['file']}, or in a YAML: plugins: [{owner['file']}]"],
+            [
+                f"if you trust that file: --plugin path/to/{owner['file']}",
+                f"in a YAML that builds on the bundle: plugins: [path/to/{owner['file']}]",
+            ],
         )
     try:
         return registry.get(name)

@@ -163,7 +163,7 @@ def test_the_example_of_the_readme_keeps_the_contract(local_folder):
 def test_a_bundle_never_runs_a_local_file_by_itself(local_folder):
     load = LOAD + "except I2IError as error:\n    print(error)\nelse:\n    print('loaded')"
     refused = python(load, local_folder / "run")
-    message, hint = refused.stdout.splitlines()
+    message, hint, _ = refused.stdout.splitlines()
     assert "the generator 'shallow' of G is in the local plugin file my_blocks.py (sha256 " in message
     assert hint == "    if you trust that file: --plugin path/to/my_blocks.py"
     assert python(load, local_folder / "run", local_folder / "my_blocks.py").stdout == "loaded\n"

@@ -33,7 +33,8 @@ class PSNR(ImageMean):
 class SSIM(ImageMean):
     """Structural similarity of each image, averaged (Wang et al. 2004): 1 is equal.
 
-    Computed by torchmetrics: Gaussian windows of 11 x 11 with a deviation of 1.5.
+    Computed by torchmetrics: Gaussian windows of 11 x 11 with a deviation of 1.5, also at the border, where the image
+    is mirrored; other programs leave the border out.
     """
 
     higher_is_better = True
