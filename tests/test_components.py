@@ -36,6 +36,7 @@ TINY: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "synthetic"): {"size": 32, "length": 6},
     ("dataset", "paired"): {"load_size": 20, "crop_size": 16},
     ("dataset", "unpaired"): {"load_size": 20, "crop_size": 16},
+    ("dataset", "labels"): {"classes": 5, "folders": ("L", "A"), "load_size": 20, "crop_size": 16},
 }
 FOREIGN = ("optimizer",)  # kinds whose code is not ours to document
 NAMES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
@@ -153,11 +154,14 @@ def test_optimizer(name):
 
 @pytest.fixture(scope="session")
 def folder_of_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small random images, of the same names in trainA and trainB."""
+    """Small random images, of the same names in trainA and trainB; label maps for trainA in trainL."""
     root = tmp_path_factory.mktemp("pairs")
     rng = np.random.default_rng(0)
     for part in ("trainA", "trainB", "testA", "testB"):
         (root / part).mkdir()
         for index in range(4):
             Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(root / part / f"{index}.png")
+    (root / "trainL").mkdir()
+    for index in range(4):
+        Image.fromarray(rng.integers(0, 5, (24, 24), dtype=np.uint8)).save(root / f"trainL/{index}.png")
     return root

@@ -85,7 +85,7 @@ class Labels(TwoDomains):
         known = known_set(root)
         default = known[1].classes if known else "cityscapes" if layout == "cityscapes" else None
         if classes is None and default is None:
-            raise ArgumentError("needs 'classes': how many there are, their names, or a published set's name")
+            raise ArgumentError("classes must be given: how many there are, their names, or a published set's name")
         parsed = parse_classes(classes if classes is not None else default or "")
         unwanted: Sequence[int] | Literal["others"] = ignore or ()
         for index, id in enumerate(() if isinstance(unwanted, str) else unwanted):

@@ -216,7 +216,7 @@ def test_layouts_that_are_not_there_or_not_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "path", "message"),
     [
-        ({}, (), "needs 'classes': how many there are, their names, or a published set's name"),
+        ({}, (), "classes must be given: how many there are, their names, or a published set's name"),
         ({"classes": 3, "ignore": [2]}, ("ignore", 0), "id 2 is that of a class"),
         ({"classes": 3, "ignore": [-1]}, ("ignore", 0), "a class id is an integer from 0 to 255, got -1"),
         ({"classes": 3, "files": "x.csv", "folders": ("a", "b")}, ("files",), "files stands in place of folders"),
