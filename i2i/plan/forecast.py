@@ -1,15 +1,19 @@
 """Arithmetic and memory of a training step, foretold by taking it on fake tensors: shapes without contents."""
 
 import copy
+import logging
 import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from i2i.experiment import Experiment
+from i2i.pipelines.base import Pipeline
 from i2i.plan.heap import Heap
 from i2i.plan.ledger import Ledger
 from i2i.plan.rehearsal import build, fill_pools, pools, random_batch
@@ -50,9 +54,12 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
         Exception: A network, loss or optimizer does not run without numbers; plugins may raise anything.
     """
     heap = Heap() if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
-    with FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type, heap) as ledger:
-        updater = build(_immovable(experiment, device), device)
-        batch = random_batch(experiment)
+    pipeline = experiment.build_pipeline()  # with real weights: reading them and drawing them needs numbers
+    with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type, heap) as ledger:
+        _empty(pipeline, device)
+        placed = copy.copy(experiment)
+        placed.build_pipeline = lambda: pipeline  # type: ignore[method-assign]
+        updater, batch = build(placed, device), random_batch(experiment)
         before = heap.resident if heap else ledger.live
         for parameter in updater.pipeline.members.parameters():
             if parameter.requires_grad:
@@ -60,30 +67,47 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
         updater.take(batch)
         fill_pools(updater)
         ledger.restart()
-        with FlopCounterMode(display=False) as counter:
-            updater.take(batch)
+        updater.take(batch)
         _mark_lasting(ledger, updater, batch)
     parts = dict(ledger.at_peak)
     if heap:
         parts["heap"] = heap.peak - ledger.peak
     if device.type == "cpu":
         parts["kernels"] = KERNELS
-    return Forecast(counter.get_total_flops(), parts, before)
+    return Forecast(ledger.flops, parts, before)
 
 
-def _immovable(experiment: Experiment, device: torch.device) -> Experiment:
-    """Returns an experiment whose pipeline is built where it will be: fake parameters cannot be moved."""
-    with torch.device(device):
-        pipeline = experiment.build_pipeline()
+def _empty(pipeline: Pipeline, device: torch.device) -> None:
+    """Puts fake tensors on the device in place of weights, and keeps the pipeline from being moved: they cannot be."""
+    made: dict[Tensor, Tensor] = {}  # a tensor that two modules share stays one
+    for module in pipeline.modules():
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in own:
+            if tensor not in made:
+                fake = torch.empty_like(tensor, device=device, requires_grad=False)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                made[tensor] = nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
+            setattr(module, name, made[tensor])
     pipeline.to = lambda _: pipeline  # type: ignore[method-assign, assignment]
-    placed = copy.copy(experiment)
-    placed.build_pipeline = lambda: pipeline  # type: ignore[method-assign]
-    return placed
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what torch says about fake tensors to itself; what fails is raised, too."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _mark_lasting(ledger: Ledger, updater: Updater, batch: dict[str, Tensor]) -> None:
     """Says which tensors are there in every step."""
-    networks = updater.average.networks if updater.average else torch.nn.Module()
+    networks = updater.average.networks if updater.average else nn.Module()
     lasting = {
         "weights": [*updater.pipeline.parameters(), *updater.pipeline.buffers()],
         "average": [*networks.parameters(), *networks.buffers()],

@@ -1,4 +1,4 @@
-"""How much memory a computation will take, found by running it on fake tensors, which have shapes and no contents."""
+"""Memory and arithmetic of a computation, found by running it on fake tensors, which have shapes and no contents."""
 
 import weakref
 from collections import Counter
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
 
 from i2i.plan.heap import Heap, rounded_up
 from i2i.plan.scratch import copies_backward, copies_forward
@@ -38,6 +39,7 @@ class Ledger(TorchDispatchMode):
         heap: A model of its allocator, where there is one.
 
     Attributes:
+        flops: Floating-point operations of convolutions and matrix products; a multiply-add is two.
         live: Bytes of all tensors alive.
         peak: The most that were alive.
         at_peak: Those by kind; what was not marked is ``activations``.
@@ -45,7 +47,7 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self, device: str, heap: Heap | None = None) -> None:
         super().__init__()
-        self.live = self.peak = 0
+        self.live = self.peak = self.flops = 0
         self.heap, self._device, self._rounding = heap, device, _ROUNDING.get(device, 1)
         self._blocks: dict[int, _Block] = {}
         self._blocks_at_peak: list[_Block] = []
@@ -57,6 +59,8 @@ class Ledger(TorchDispatchMode):
             if func is not aten._local_scalar_dense.default:
                 raise
             return _ZEROS.get(args[0].dtype, 0.0)
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
         if self.heap and func is aten.convolution.default:
             self._convolve(self.heap, copies_forward(args[0], args[1], out), [out])
         elif self.heap and func is aten.convolution_backward.default:
@@ -108,7 +112,8 @@ class Ledger(TorchDispatchMode):
             self.heap.free(*block.place)
 
     def restart(self) -> None:
-        """Forgets the peaks so far."""
+        """Forgets operations and peaks so far."""
+        self.flops = 0
         self.peak, self._blocks_at_peak = self.live, list(self._blocks.values())
         if self.heap:
             self.heap.peak = self.heap.resident

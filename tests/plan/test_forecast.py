@@ -1,0 +1,146 @@
+"""What is foretold of a step, against what torch's profiler sees of the same step, and against formulas."""
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from i2i.cli import main
+from i2i.experiment import Experiment
+from i2i.plan.forecast import KERNELS, forecast
+from i2i.plan.rehearsal import build, fill_pools, random_batch
+from tests.conftest import REPOSITORY
+
+CPU = torch.device("cpu")
+SMALL = {
+    "cyclegan": ["generator.num_blocks=1", "generator.base_channels=16", "data.size=64", "pipeline.pool_size=3"],
+    "pix2pix": ["generator.base_channels=16", "generator.num_downsamplings=5", "data.size=64"],
+}
+
+
+def load(name, *overrides):
+    return Experiment.load(REPOSITORY / f"configs/tiny/{name}.yaml", [*SMALL[name], *overrides])
+
+
+def bytes_of(tensors):
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def lasting(updater, batch):
+    """Bytes of what stays between two steps."""
+    parameters = list(updater.pipeline.parameters())
+    states = [t for o in updater.optimizers.values() for state in o.state.values() for t in state.values()]
+    pooled = [
+        image for pool in ("pool_x", "pool_y") for image in getattr(getattr(updater.pipeline, pool, None), "images", ())
+    ]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return bytes_of([*parameters, *updater.pipeline.buffers(), *states, *pooled, *gradients, *batch.values()])
+
+
+def peak_of_profile(step):
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("cyclegan", []),
+        pytest.param("cyclegan", ["trainer.accumulate=2"], marks=pytest.mark.slow),
+        pytest.param("cyclegan", ["trainer.gradient_checkpointing=true"], marks=pytest.mark.slow),
+        ("pix2pix", ["trainer.batch_size=4"]),
+    ],
+)
+def test_the_peak_is_that_of_a_real_step(name, overrides):
+    experiment = load(name, *overrides)
+    updater, batch = build(experiment, CPU), random_batch(experiment)
+    updater.take(batch)
+    fill_pools(updater)
+    real = lasting(updater, batch) + peak_of_profile(lambda: updater.take(batch))
+    parts = forecast(experiment, CPU).parts
+    tensors = sum(size for kind, size in parts.items() if kind not in ("heap", "kernels"))
+    # The real one includes the copies that convolutions work on, a few images.
+    assert 0.9 * real < tensors < 1.02 * real
+
+
+def test_parts_are_what_their_names_say():
+    experiment = load("cyclegan")
+    networks = experiment.meta_networks
+    count = sum(p.numel() for network in networks.values() for p in network.parameters())
+    generators = sum(p.numel() for letter in "GF" for p in networks[letter].parameters())
+    parts = forecast(experiment, CPU).parts
+    assert parts["weights"] == pytest.approx(4 * count, rel=0.02)  # rounded up to 64 bytes each
+    assert parts["optimizer"] == pytest.approx(2 * 4 * count, rel=0.04)  # Adam: two moments
+    assert parts["batch"] == 2 * 2 * 3 * 64 * 64 * 4
+    assert parts["pool"] == 2 * 3 * 3 * 64 * 64 * 4
+    assert parts["kernels"] == KERNELS
+    assert "average" not in parts
+    averaged = forecast(load("cyclegan", "trainer.ema=0.9"), CPU).parts
+    assert averaged["average"] == pytest.approx(4 * generators, rel=0.02)
+    assert "optimizer" not in forecast(load("pix2pix", "optimizer={type: sgd, lr: 0.1}"), CPU).parts
+
+
+def test_settings_that_save_memory_do():
+    plain = forecast(load("pix2pix", "trainer.batch_size=4"), CPU)
+    parts = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.accumulate=4"), CPU)
+    again = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.gradient_checkpointing=true"), CPU)
+    short = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.precision=bf16"), CPU)
+    assert parts.parts["activations"] < 0.5 * plain.parts["activations"]
+    assert again.parts["activations"] < 0.9 * plain.parts["activations"]
+    assert short.parts["activations"] < 0.9 * plain.parts["activations"]
+    assert again.flops > 1.1 * plain.flops
+
+
+def test_arithmetic_is_three_forwards_for_what_is_trained():
+    """Backward takes two products where forward takes one; the first layer has no gradient of its input."""
+    experiment = load("pix2pix", "trainer.batch_size=1")
+    forward = {}
+    for letter, network in experiment.meta_networks.items():
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.empty(experiment.shapes[letter].input, device="meta"))
+        forward[letter] = counter.get_total_flops()
+    # D learns from real and fake, then judges the fake for G: that is forward, and the gradient of its input.
+    most = 3 * forward["G"] + 3 * 2 * forward["D"] + 2 * forward["D"]
+    assert 0.9 * most < forecast(experiment, CPU).flops <= most
+
+
+def test_frozen_networks_need_no_optimizer(tmp_path, capsys):
+    tiny = str(REPOSITORY / "configs/tiny/pix2pix.yaml")
+    assert main("train", [tiny, *SMALL["pix2pix"], "--out", str(tmp_path), "trainer.steps=1"]) == 0
+    capsys.readouterr()
+    experiment = load("pix2pix")
+    frozen = Experiment.load(
+        tiny, [f"generator={{bundle: {tmp_path / 'model.safetensors'}, frozen: true}}", "data.size=64"]
+    )
+    plan, plain = forecast(frozen, CPU), forecast(experiment, CPU)
+    judge = sum(p.numel() for p in experiment.meta_networks["D"].parameters())
+    assert plan.parts["optimizer"] == pytest.approx(2 * 4 * judge, rel=0.1)
+    assert plan.flops < plain.flops
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("pix2pix", "losses.adversarial.type=wgan"),
+        ("pix2pix", "trainer={ema: 0.9, clip_norm: 1}"),
+        ("cyclegan", "pipeline.pool_size=1"),
+    ],
+)
+def test_all_kinds_of_steps_can_be_foretold(name, override):
+    assert forecast(load(name, override), CPU).peak > 0
+
+
+def test_nothing_is_left_behind(capfd):
+    """Neither warnings about fake tensors nor a change of the experiment."""
+    experiment = load("pix2pix", "trainer.ema=0.9")
+    forecast(experiment, CPU)
+    assert capfd.readouterr().err == ""
+    updater = build(experiment, CPU)
+    assert all(type(parameter) is torch.nn.Parameter for parameter in updater.pipeline.parameters())
+    updater.take(random_batch(experiment))
