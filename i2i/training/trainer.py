@@ -275,7 +275,7 @@ class Trainer:
         """
         try:
             self.updater.load(state, state["step"])
-            self.best = Best(**state["best"])
+            self.best = Best(**state.get("best", {}))  # absent in checkpoints of 0.1.0
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{self.run.folder}: the checkpoint does not fit the networks: {reason}") from error
