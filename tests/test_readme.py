@@ -75,7 +75,7 @@ def test_components_named_in_the_readme_exist():
     kinds = ("pipeline", "generator", "discriminator", "loss", "dataset")
     builtin = {n for k in kinds for n, es in REGISTRIES[k].entries().items() if es[0].owner == "i2i"}
     assert builtin <= named
-    words = {"and", "yours", "any", "depth", "spectral", "norm", "gradient", "penalty", "1x1"}
+    words = {"and", "yours", "any", "other", "around", "depth", "spectral", "norm", "gradient", "penalty", "1x1"}
     assert named - words <= registered
 
 
