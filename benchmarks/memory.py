@@ -114,7 +114,11 @@ def foretell(arguments: list[str], steps: int) -> dict[str, Any]:
 
     plan = forecast(Experiment.load(arguments[0], arguments[1:]), torch.device("cpu"))
     tensors = sum(size for kind, size in plan.parts.items() if kind not in ("heap", "kernels"))
-    return {"foretold": plan.peak - plan.before, "tensors": tensors - plan.parts["weights"], "parts": plan.parts}
+    return {
+        "foretold": plan.peak - plan.before,
+        "tensors": tensors - plan.parts["weights"] - plan.parts.get("average", 0),
+        "parts": plan.parts,
+    }
 
 
 def take(arguments: list[str], steps: int) -> dict[str, Any]:

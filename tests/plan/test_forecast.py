@@ -87,12 +87,15 @@ def test_parts_are_what_their_names_say():
 
 
 def test_settings_that_save_memory_do():
-    plain = forecast(load("pix2pix", "trainer.batch_size=4"), CPU)
-    parts = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.accumulate=4"), CPU)
-    again = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.gradient_checkpointing=true"), CPU)
-    short = forecast(load("pix2pix", "trainer.batch_size=4", "trainer.precision=bf16"), CPU)
+    def foretell(*overrides):
+        resnet = "generator={type: resnet, num_blocks: 6, base_channels: 16}"
+        tiny = REPOSITORY / "configs/tiny/pix2pix.yaml"
+        return forecast(Experiment.load(tiny, [resnet, "data.size=64", "trainer.batch_size=4", *overrides]), CPU)
+
+    plain, parts = foretell(), foretell("trainer.accumulate=4")
+    again, short = foretell("trainer.gradient_checkpointing=true"), foretell("trainer.precision=bf16")
     assert parts.parts["activations"] < 0.5 * plain.parts["activations"]
-    assert again.parts["activations"] < 0.9 * plain.parts["activations"]
+    assert again.parts["activations"] < 0.75 * plain.parts["activations"]
     assert short.parts["activations"] < 0.9 * plain.parts["activations"]
     assert again.flops > 1.1 * plain.flops
 
