@@ -27,7 +27,7 @@ class Pix2Pix(Pipeline):
     """G: a -> b, judged by D, which sees input and output together (section 3).
 
     D steps first; G is then judged by the updated D. The noise z of the paper is G's dropout, kept on when translating,
-    and batch normalisation uses the statistics of the test image (section 3.2, "at inference time"): both are policies,
+    and batch normalisation uses the statistics of the test image (section 3.3, "at inference time"): both are policies,
     written into the bundle. Whether there is dropout or batch normalisation is the generator's choice.
 
     Feature matching is pix2pixHD's (Wang et al. 2018, arXiv:1711.11585, section 3.3, equation 3): it compares what D's
