@@ -26,7 +26,7 @@ _ABOUT = {
     "pool": "images of the past, once the pools are full",
     "batch": "",
     "heap": "gaps between freed blocks, and copies that convolutions work on",
-    "kernels": "code and tables that torch loads for the first step",
+    "kernels": "what torch loads for the first step, mostly code",
 }
 
 
