@@ -19,8 +19,8 @@ from i2i.plan.ledger import Ledger
 from i2i.plan.rehearsal import build, fill_pools, pools, random_batch
 from i2i.training.updater import Updater
 
-# What a process keeps after its first step beside tensors, with malloc mapping every block (MALLOC_MMAP_THRESHOLD_=65536)
-# so that no gaps count: 18 MiB of library pages (RssFile), 7 MiB not traced further. Two networks, torch 2.15, x86.
+# What a process keeps after its first step beside tensors, with MALLOC_MMAP_THRESHOLD_=65536 so that no gaps count:
+# 18 MiB of library pages (RssFile), 7 MiB not traced further. Two networks, torch 2.15, x86.
 KERNELS = 25 * 2**20
 
 

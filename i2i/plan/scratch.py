@@ -1,7 +1,7 @@
 """The copies that oneDNN's convolutions on a CPU make of what they read and write, in blocks of 16 channels.
 
-As the profiler shows for torch 2.15 with AVX-512 (tests/plan/test_ledger.py): images and weights are copied into blocks, the
-result is computed in blocks and copied out of them. Fewer than 16 channels are read as they are.
+As the profiler shows for torch 2.15 with AVX-512 (tests/plan/test_ledger.py): images and weights are copied into
+blocks, the result is computed in blocks and copied out of them. Fewer than 16 channels are read as they are.
 """
 
 from torch import Tensor
