@@ -273,7 +273,7 @@ def check_networks(
 
 
 def _needs_numbers(error: Exception) -> bool:
-    return re.search(r"\bmeta (tensors?|device|kernel)\b", str(error), re.IGNORECASE) is not None
+    return re.search(r"\bmeta (tensors?|device|kernel)\b|\bregister_meta\b", str(error), re.IGNORECASE) is not None
 
 
 def _one_line(error: Exception) -> str:
