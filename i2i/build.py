@@ -257,6 +257,22 @@ def _factory(kind: str, node: Node) -> Callable[..., Any]:
     return construct
 
 
+def nested_components(component: Callable[..., Any], arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lists the kind and name of every component within a component.
+
+    Args:
+        component: The class.
+        arguments: As :func:`complete_arguments` returns them.
+    """
+    found = []
+    for name, parameter in parameters_of(component).items():
+        kind, inner = nested_kind(parameter.annotation), arguments.get(name)
+        if kind is not None and inner is not None:
+            found.append((kind, inner["type"]))
+            found += nested_components(REGISTRIES[kind].get(inner["type"]), inner)
+    return found
+
+
 def complete_arguments(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]) -> dict[str, Any]:
     """Returns all of a node's arguments as plain data, defaults and what the framework supplies included.
 

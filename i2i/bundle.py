@@ -37,7 +37,8 @@ class BundleInfo:
         step: Training steps behind the weights.
         pipeline: ``{"type": ..., **arguments}``.
         pipeline_owner: Where its code comes from; see :func:`i2i.plugins.owner_of`.
-        networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each.
+        networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each, and ``nested``, the kind, type and
+            owner of each component inside of it.
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
         domains: What :func:`i2i.codecs.codec_of` makes the codec of each domain of; images where it is empty.
@@ -168,12 +169,22 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
             and isinstance(spec.get("type"), str)
             and isinstance(spec.get("arguments"), dict)
             and isinstance(spec.get("owner"), dict)
+            and all(_is_owned(inner) for inner in spec.get("nested", ()))
             for spec in info.networks.values()
         )
     )
     if not sound:
         raise CheckpointError(f"{path}: the bundle's metadata is damaged: its parts do not fit each other")
     return info
+
+
+def _is_owned(inner: Any) -> bool:
+    return (
+        isinstance(inner, dict)
+        and inner.get("kind") in REGISTRIES
+        and isinstance(inner.get("type"), str)
+        and isinstance(inner.get("owner"), dict)
+    )
 
 
 def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInfo, Pipeline]:
@@ -205,7 +216,7 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
                 network = construct()
                 network.load_state_dict(state)
             networks[letter] = network.float()
-        arguments = {k: v for k, v in info.pipeline.items() if k != "type"}
+        arguments = constructor_arguments(pipeline, node_of(info.pipeline))
         built: Pipeline = pipeline(networks=networks, losses={}, **arguments)
         missing = [own for own in info.directions.values() if built.directions.get(own) not in networks]
         if missing:
@@ -222,6 +233,9 @@ def network_of(path: Path, info: BundleInfo, letter: str) -> tuple[Callable[...,
         CheckpointError: Its code is not here.
     """
     spec = info.networks[letter]
+    for inner in spec.get("nested", ()):
+        what = f"the {inner['kind']} {inner['type']!r} within {letter}"
+        _component(path, what, REGISTRIES[inner["kind"]], inner["type"], inner["owner"])
     what = f"the {spec['kind']} {spec['type']!r} of {letter}"
     component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"])
     return component, {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}

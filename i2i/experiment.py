@@ -6,7 +6,7 @@ but no memory, before the data set is touched.
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,13 @@ class Experiment:
 
     def _frozen_problems(self) -> Iterator[Problem]:
         for plan in {plan.role: plan for plan in self.network_plans.values()}.values():
-            if plan.frozen and plan.weights is None and self.init_from is None:
+            letters = [letter for letter, own in self.network_plans.items() if own.role == plan.role]
+            if plan.frozen and plan.weights is None and not set(letters) <= set(self.started_letters):
                 hints = [f"{plan.role}: {{bundle: PATH, frozen: true}}", "or init_from: PATH for all networks"]
                 yield self.root.problem("a frozen network needs trained weights", plan.role, "frozen", hints=hints)
+        planned = {plan.role for plan in self.network_plans.values()}
+        if planned == set(self.pipeline_class.networks) and all(plan.frozen for plan in self.network_plans.values()):
+            yield self.root.problem("all networks are frozen, so there is nothing to train")
 
     @property
     def name(self) -> str:
@@ -139,7 +143,7 @@ class Experiment:
                 holder[key] = str(Path(holder[key]).expanduser().resolve())
         return data
 
-    @property
+    @cached_property
     def started_letters(self) -> list[str]:
         """The networks that start from ``init_from``; one with a bundle of its own starts from that."""
         if self.init_from is None:
@@ -176,7 +180,13 @@ class Experiment:
         """Describes the bundle of this experiment's pipeline: its generators, and how to use them."""
         letters = set(pipeline.directions.values())
         networks = {
-            letter: {"kind": plan.kind, "type": plan.type, "arguments": plan.arguments, "owner": plan.owner()}
+            letter: {
+                "kind": plan.kind,
+                "type": plan.type,
+                "arguments": plan.arguments,
+                "owner": plan.owner(),
+                "nested": plan.nested(),
+            }
             for letter, plan in self.network_plans.items()
             if letter in letters
         }

@@ -4,6 +4,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -69,6 +70,8 @@ def train(
                 report(f"{folder}: finished already, at step {state['step']}")
                 return 0, folder
         updater = build_updater(experiment, steps, len(experiment.dataset), device, report)
+        if state is not None:
+            updater.load(state)
         distributed.barrier()  # nobody writes into the folder before all have looked at it
         is_numbered = out is None and state is None
         folder = distributed.from_main(prepare(folder, config, state, is_numbered))
@@ -90,19 +93,21 @@ def train(
         distributed.stop()
 
 
-def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, object] | None, report: Report) -> int:
+def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None, report: Report) -> int:
     run, updater = trainer.run, trainer.updater
     if state is not None:
-        trainer.load(state)
+        trainer.go_on(state.get("best", {}))  # absent in checkpoints of 0.1.0
         report(f"resumed at step {trainer.step}")
-        before = len(state["pipeline"])  # type: ignore[arg-type]
+        before = len(state["pipeline"])
         if before != distributed.world_size():
             report(f"the run had {before} processes before: from here on it takes another course")
     batch, precision = experiment.settings.batch_size, updater.precision.name
     report(f"{run.folder}: {run.steps} steps of {batch} on {trainer.device}, {precision}")
     run.trackers.tell("on_start", experiment.name, run.config, run.folder)
-    code = trainer.fit()
-    run.trackers.tell("on_end")
+    try:
+        code = trainer.fit()
+    finally:
+        run.trackers.tell("on_end")
     if distributed.is_main():
         _report(experiment, trainer, report, pictures=0 if code > 128 else 4)  # who sends a signal does not wait
     if code == 1:

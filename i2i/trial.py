@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i.build import build, check_arguments, complete_arguments, find_component, on_meta
+from i2i.build import build, check_arguments, complete_arguments, find_component, nested_components, on_meta
 from i2i.bundle import BundleInfo, find_bundle, network_of, read_info
 from i2i.checks import Data, Problems
 from i2i.config import Node, node_of
@@ -56,6 +56,12 @@ class NetworkPlan:
     def owner(self) -> dict[str, str]:
         """Tells where the code comes from: a distribution with its version, or a local file with its SHA-256."""
         return owner_of(self.kind, self.type)
+
+    def nested(self) -> list[dict[str, Any]]:
+        """Tells the same of the components inside of it, with their ``kind`` and ``type``."""
+        component = REGISTRIES[self.kind].get(self.type)
+        inner = nested_components(component, self.arguments)
+        return [{"kind": kind, "type": name, "owner": owner_of(kind, name)} for kind, name in inner]
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,38 @@ def test_mistakes_are_placed(repository, tmp_path, capsys, trained, override, pl
     assert f"<command line> {place}" in shown and message in shown, shown
 
 
+def test_what_init_from_does_not_hold_cannot_be_frozen(repository, tmp_path, capsys, trained):
+    arguments = ["trainer.steps=1", f"init_from={trained}", "discriminator.frozen=true"]
+    assert train(repository, tmp_path, *arguments) == 2
+    assert "discriminator.frozen: a frozen network needs trained weights" in capsys.readouterr().err
+
+
+def test_something_must_be_left_to_train(repository, tmp_path, capsys, trained):
+    node = f"generator={{bundle: {trained}, frozen: true}}"
+    rest = [o for o in TINY if not o.startswith(("generator", "discriminator"))]
+    config = str(repository / "configs/tiny/cyclegan.yaml")
+    assert (
+        main(
+            "train", [config, "--out", str(tmp_path), *rest, node, f"init_from={trained}", "discriminator.frozen=true"]
+        )
+        == 2
+    )
+    assert "nothing to train" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_networks_changes_nothing(repository, tmp_path, capsys):
+    assert train(repository, tmp_path / "run", "trainer.steps=2", "trainer.checkpoint_every=1") == 0
+    newest = tmp_path / "run/checkpoints/step_00000002.ckpt"
+    state = torch.load(newest, weights_only=True)
+    del state["networks"]["G.head.weight"]
+    torch.save(state, tmp_path / "run/checkpoints/step_00000001.ckpt")
+    before = (tmp_path / "run/config.yaml").read_bytes()
+    more = ["trainer.steps=4", "trainer.checkpoint_every=1", "--resume", str(newest.with_name("step_00000001.ckpt"))]
+    assert train(repository, tmp_path / "run", *more) == 2
+    assert "does not fit the networks" in capsys.readouterr().err
+    assert (tmp_path / "run/config.yaml").read_bytes() == before and newest.exists()
+
+
 def test_weights_of_another_width_are_refused_before_anything_is_written(repository, tmp_path, capsys, trained):
     arguments = ["trainer.steps=1", f"init_from={trained}", "generator.base_channels=8"]
     assert train(repository, tmp_path / "run", *arguments) == 2

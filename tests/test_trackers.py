@@ -77,6 +77,15 @@ def test_a_tracker_that_fails_is_named_and_the_run_goes_on(repository, tmp_path,
     assert [event[1] for event in heard(notes) if event[0] == "log"] == [1], "it is not asked again"
 
 
+def test_a_tracker_hears_the_end_of_a_run_that_fails(repository, tmp_path, plugin):
+    file, name = plugin
+    notes = tmp_path / "notes.jsonl"
+    node = f"trackers=[{{type: to_file_{name}, path: {notes}}}]"
+    diverging = ["optimizer.lr=1e30", "trainer.steps=9"]
+    assert train(repository, tmp_path / "run", *diverging, f"plugins=[{file}]", node) == 1
+    assert heard(notes)[-1] == ["end"]
+
+
 def test_a_tracker_that_cannot_start_is_left_out(repository, tmp_path, plugin, capsys):
     file, name = plugin
     node = f"trackers=[{{type: to_file_{name}, path: {tmp_path}}}]"  # a folder

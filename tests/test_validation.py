@@ -121,6 +121,95 @@ def test_unpaired_images_have_no_target():
         validation.check()
 
 
+class Paired(Unpaired):
+    paired = True
+
+    def get(self, index, rng):
+        return {"a": torch.zeros(3, 8, 8), "b": torch.full((3, 8, 8), index - 0.5)}
+
+
+class Plain:
+    """A metric that keeps the contract and no more: no module, no device, no gathering."""
+
+    def __init__(self):
+        self.seen = []
+
+    def update(self, translation, target):
+        self.seen.append(float((translation - target).mean()))
+
+    def compute(self):
+        return sum(self.seen) / len(self.seen)
+
+    def reset(self):
+        self.seen = []
+
+
+class Constant(torch.nn.Module):
+    norm_policy, dropout_policy = "running", "off"
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def translate(self, x, direction):
+        return torch.full_like(x, self.value)
+
+
+def test_a_metric_needs_no_more_than_its_contract():
+    validation = Validation(SeededDataset(Paired(), 0), {"plain": Plain()}, {"a2b": ""}, 1, None, True, 2, 0)
+    for _ in range(2):
+        measured = validation.measure(Constant(1.0), torch.device("cpu"))
+        assert measured["plain"] == pytest.approx(1 - (-0.5 + 0.5) / 2)
+
+
+def test_translations_that_are_no_numbers_measure_as_none():
+    """Pixels of a file would hide it."""
+    from i2i.metrics.pixels import PSNR
+
+    validation = Validation(SeededDataset(Paired(), 0), {"psnr": PSNR()}, {"a2b": ""}, 1, "psnr", True, 2, 0)
+    measured = validation.measure(Constant(float("nan")), torch.device("cpu"))
+    assert math.isnan(measured["psnr"]) and not validation.is_better(measured, None)
+
+
+def test_bundles_tell_metrics_of_their_own_weights_only(repository, tmp_path):
+    arguments = ["trainer.steps=5", "trainer.checkpoint_every=3", "trainer.keep_checkpoints=9"]
+    measured = EACH.replace("every: 2", "every: 4")
+    assert train(repository, tmp_path, *arguments, measured, "--max-hours", "1e-9", config="pix2pix") == 0
+    assert metrics_of(tmp_path / "model.safetensors") == ({}, 1), "step 1 was not measured"
+    again = [*arguments, measured, "--resume", "auto"]
+    assert train(repository, tmp_path, *again, config="pix2pix") == 0
+    metrics, step = metrics_of(tmp_path / "model.safetensors")
+    assert step == 5 and metrics["l1"] == pytest.approx(measured_at(tmp_path, 5)["val_l1"], abs=1e-6)
+
+
+def measured_at(folder, step):
+    return next(entry for entry in log_of(folder) if entry["step"] == step and "val_l1" in entry)
+
+
+def test_a_best_state_that_could_not_be_written_is_not_forgotten(repository, tmp_path, monkeypatch, capsys):
+    from i2i import run
+
+    save = run.save_bundle
+
+    def full(path, *rest):
+        if path.name == "best.safetensors":
+            raise OSError(28, "No space left on device")
+        save(path, *rest)
+
+    monkeypatch.setattr(run, "save_bundle", full)
+    assert train(repository, tmp_path, "trainer.steps=4", EACH, config="pix2pix") == 1
+    assert "saving failed" in capsys.readouterr().out
+    assert state_of(tmp_path, 4)["best"]["step"] == 0, "what is not there is not the best"
+
+
+def test_a_run_that_goes_on_elsewhere_chooses_its_best_anew(repository, tmp_path):
+    assert train(repository, tmp_path / "old", "trainer.steps=4", EACH, config="pix2pix") == 0
+    checkpoint = str(tmp_path / "old/checkpoints/step_00000004.ckpt")
+    more = ["trainer.steps=6", EACH, "--resume", checkpoint]
+    assert train(repository, tmp_path / "new", *more, config="pix2pix") == 0
+    assert (tmp_path / "new/best.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("values", "than", "higher", "expected"),
     [(1.0, None, True, True), (1.0, 2.0, True, False), (1.0, 2.0, False, True), (float("nan"), None, True, False)],

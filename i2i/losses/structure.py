@@ -40,7 +40,7 @@ class SSIM(nn.Module):
         self.c1, self.c2 = (k1 * _RANGE) ** 2, (k2 * _RANGE) ** 2
         offsets = torch.arange(window_size, dtype=torch.float64) - window_size // 2
         window = torch.exp(-(offsets**2) / (2 * sigma**2))
-        self.register_buffer("window", window / window.sum(), persistent=False)
+        self.window = window / window.sum()  # no buffer: float64 has no place on every device
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compares two images.
@@ -73,6 +73,6 @@ class SSIM(nn.Module):
         """Weighted means of the window around each pixel."""
         stacked = torch.stack(images)  # [5, N, C, H, W]
         x = stacked.reshape(-1, 1, *stacked.shape[3:])
-        window = self.window.to(x.dtype)
+        window = self.window.to(x.dtype).to(x.device)
         x = nnf.conv2d(nnf.conv2d(x, window.reshape(1, 1, -1, 1)), window.reshape(1, 1, 1, -1))
         return tuple(x.reshape(*stacked.shape[:3], *x.shape[2:]))

@@ -31,8 +31,8 @@ class Pix2Pix(Pipeline):
     written into the bundle. Whether there is dropout or batch normalisation is the generator's choice.
 
     Feature matching is pix2pixHD's (Wang et al. 2018, arXiv:1711.11585, section 3.3, equation 3): it compares what D's
-    layers make of real and fake. Here it is the mean over all layers of all scales, where the paper sums: the paper's
-    weight of 10 on three scales of four layers is 10 x 3 x 4 = 120 here.
+    layers make of real and fake. Here it is the mean over all layers of all scales, where the paper sums, and so is the
+    adversarial loss over the scales: the paper's balance, 10 on three scales of four layers, is 10 x 4 = 40 here.
 
     Args:
         networks: ``G`` and, for training, ``D``.

@@ -93,10 +93,23 @@ def averaged(values: dict[str, float], device: torch.device) -> dict[str, float]
     return dict(zip(values, (means / world_size()).tolist(), strict=True))
 
 
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Tells whether the flag is set in at least one process."""
+def broadcast_buffers(module: nn.Module) -> None:
+    """Gives all processes the first one's floating-point buffers, such as running statistics, in one message."""
     if not distributed.is_initialized():
-        return flag
-    shared = torch.tensor(float(flag), device=device)
+        return
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if not buffers:
+        return
+    flat = torch._utils._flatten_dense_tensors(buffers)
+    distributed.broadcast(flat, 0)
+    for buffer, value in zip(buffers, torch._utils._unflatten_dense_tensors(flat, buffers), strict=True):
+        buffer.copy_(value)
+
+
+def largest(value: int, device: torch.device) -> int:
+    """Returns the largest value of all processes."""
+    if not distributed.is_initialized():
+        return value
+    shared = torch.tensor(value, device=device)
     distributed.all_reduce(shared, distributed.ReduceOp.MAX)
-    return bool(shared.item())
+    return int(shared.item())

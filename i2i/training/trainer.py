@@ -1,6 +1,5 @@
 """The training loop: batches in, updates, and what is written down."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i.errors import CheckpointError, DataError, I2IError
+from i2i.errors import DataError, I2IError
 from i2i.pipelines.base import Batch
 from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
@@ -80,8 +79,9 @@ class Trainer:
         self.pipeline, self.settings, self.device = updater.pipeline, updater.settings, updater.device
         self.checkpoints = Checkpoints(run.folder / "checkpoints", self.settings.keep_checkpoints)
         self.best = Best()
-        self.metrics: dict[str, float] = {}
-        self._save_failed = False
+        self.metrics: dict[str, float] = {}  # of the weights at hand
+        self._stop_code: int | None = None
+        self._failed: set[str] = set()  # what could not be written the last time
 
     @property
     def step(self) -> int:
@@ -119,17 +119,14 @@ class Trainer:
             try:
                 for batch in self._batches(meter):
                     averages.add(self.updater.take(batch))
+                    self.metrics = {}
                     self._record(log, averages, meter)
                     if self._stopping(stop):
                         break
             finally:
                 if log:
                     log.close()
-        if self._save_failed:
-            return 1
-        # A process that received no signal itself stops with those that did.
-        stopped_by = stop.exit_code or (0 if self._is_late() else 128 + signal.SIGTERM)
-        return 0 if self.step == self.run.steps else stopped_by
+        return 1 if self._failed else self._stop_code or 0
 
     def _batches(self, meter: "_Meter") -> Iterator[Batch]:
         stream = BatchStream(
@@ -156,13 +153,13 @@ class Trainer:
     def _stopping(self, stop: StopRequest) -> bool:
         if distributed.world_size() > 1 and self.step % 10:
             return False  # agreeing takes a message between processes
-        stopping = distributed.any_process(stop.number is not None or self._is_late(), self.device)
-        if stopping and self.step < self.run.steps:
+        is_late = self.run.deadline is not None and time.monotonic() >= self.run.deadline
+        # What any process has met, all act upon: nothing, the deadline, or a signal, which weighs more.
+        reason = distributed.largest(2 + stop.number if stop.number is not None else int(is_late), self.device)
+        if reason and self.step < self.run.steps:
+            self._stop_code = 128 + reason - 2 if reason > 1 else 0
             self.save()
-        return stopping
-
-    def _is_late(self) -> bool:
-        return self.run.deadline is not None and time.monotonic() >= self.run.deadline
+        return bool(reason)
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
@@ -200,16 +197,17 @@ class Trainer:
         """Measures, writes the metrics down, and keeps the state if it is the best so far."""
         try:
             with self._translating_weights():
-                self.metrics = validation.measure(self.pipeline, self.device)
+                measured = validation.measure(self.pipeline, self.device)
         except DataError as error:
             raise TrainingError(f"step {self.step}, validation: {error.message}", error.hints) from error
+        self.metrics = distributed.from_main(measured)  # processes must decide alike
         values = {f"val_{name}": value for name, value in self.metrics.items()}
         if log:
             log.metrics(self.step, values)
             self.run.trackers.tell("on_log", self.step, values)
-        if validation.best is not None and validation.is_better(self.metrics, self.best.value):
-            self.best = Best(self.metrics[validation.best], self.step)
-            self._write(lambda: self._save_model("best.safetensors"))
+        is_best = validation.best is not None and validation.is_better(self.metrics, self.best.value)
+        if is_best and self._write("best", lambda: self._save_model("best.safetensors")):
+            self.best = Best(self.metrics[validation.best or ""], self.step)
 
     def sample_grid(self) -> Any:
         """Returns a labelled grid of images spread over the data set, uint8 ``[H, W, 3]``."""
@@ -245,40 +243,34 @@ class Trainer:
             self._save_model("model.safetensors")
             self.checkpoints.save(self.step, state)
 
-        self._write(write)
+        self._write("last", write)
 
     def _save_model(self, name: str) -> None:
         with self._translating_weights():
             self.run.save_model(self.run.folder / name, self.step, self.metrics)
 
-    def _write(self, write: Callable[[], None]) -> None:
-        """Lets the first process write; a full disk does not end a run."""
+    def _write(self, what: str, write: Callable[[], None]) -> bool:
+        """Lets the first process write, and tells whether it could; a full disk does not end a run."""
+        is_written = True
         if distributed.is_main():
             try:
                 write()
-                self._save_failed = False
             except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
-                self._save_failed = True
+                is_written = False
                 say(f"step {self.step}: saving failed, training goes on: {' '.join(str(error).split())}")
-        distributed.barrier()
+        is_written = distributed.from_main(is_written)
+        (self._failed.discard if is_written else self._failed.add)(what)
+        return is_written
 
     def state(self) -> dict[str, Any]:
         """Returns all that a run needs to continue, as if it had never stopped."""
         best = {"value": self.best.value, "step": self.best.step}
         return {"step": self.step, "config": self.run.config, "best": best, **self.updater.state()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Continues from a state of :meth:`state`.
-
-        Raises:
-            CheckpointError: The state is that of other networks.
-        """
-        try:
-            self.updater.load(state, state["step"])
-            self.best = Best(**state.get("best", {}))  # absent in checkpoints of 0.1.0
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{self.run.folder}: the checkpoint does not fit the networks: {reason}") from error
+    def go_on(self, best: dict[str, Any]) -> None:
+        """Remembers the best state of before, where its bundle is in the run folder."""
+        if best.get("step") and (self.run.folder / "best.safetensors").exists():
+            self.best = Best(**best)
 
 
 class _Meter:

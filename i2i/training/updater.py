@@ -3,18 +3,20 @@
 import math
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import I2IError
+from i2i.errors import CheckpointError, I2IError
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.training import distributed
+from i2i.training.buffers import Snapshot
 from i2i.training.ema import Average
 from i2i.training.logs import Averages, say
 from i2i.training.precision import Precision
-from i2i.training.recompute import checkpoint_gradients, still_statistics
+from i2i.training.recompute import checkpoint_gradients
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
 
@@ -63,6 +65,7 @@ class Updater:
                 checkpoint_gradients(pipeline.members[letter])
         self.step = 0
         self._skipped = 0  # updates left out in a row
+        self._before_forward: dict[int, Snapshot] = {}  # by part, where it is computed again
 
     def _optimized(self, name: str) -> list[nn.Parameter]:
         letters = dict.fromkeys(letter for phase in self.phases if phase.optimizer == name for letter in phase.trains)
@@ -84,30 +87,23 @@ class Updater:
                 group["lr"] = group["initial_lr"] * factor
         parts = self._parts(batch)
         shared: list[Shared | None] = [None] * len(parts)
-        buffers = [(buffer, buffer.clone()) for buffer in self.pipeline.members.buffers()]
+        self._before_forward.clear()
         scalars: dict[str, Tensor] = {}
         for phase in self.phases:
-            scalars |= self.update(phase, parts, shared, buffers)
+            scalars |= self.update(phase, parts, shared)
+        distributed.broadcast_buffers(self.pipeline.members)
         if self.average:
             self.average.update(self.step)
         self.step += 1
         return scalars
 
-    def update(
-        self,
-        phase: Phase,
-        parts: list[Batch],
-        shared: list[Shared | None],
-        buffers: list[tuple[Tensor, Tensor]] | None = None,
-    ) -> dict[str, Tensor]:
+    def update(self, phase: Phase, parts: list[Batch], shared: list[Shared | None]) -> dict[str, Tensor]:
         """Takes the optimizer step of a phase.
 
         Args:
             phase: Which.
             parts: The batch, in the parts that fit into memory.
             shared: What the phases share, for each part; filled here.
-            buffers: The networks' buffers and their values before the step, restored where the update is left out: a
-                forward has written into the running statistics by then.
 
         Returns:
             The phase's losses and statistics; nothing where the update was left out.
@@ -115,6 +111,7 @@ class Updater:
         optimizer, scaler = self.optimizers[phase.optimizer], self.scalers[phase.name]
         parameters = self._trainable(phase.trains)
         optimizer.zero_grad(set_to_none=True)
+        before = Snapshot(self.pipeline.members)  # a forward writes into the running statistics
         averages = Averages()
         for index, part in enumerate(parts):
             seen = self._see(phase, index, part, shared)
@@ -132,8 +129,7 @@ class Updater:
             scaler.step(optimizer)
         scaler.update()
         if not finite:
-            for buffer, before in buffers or ():
-                buffer.copy_(before)
+            before.restore()
             return {}
         for index, part in enumerate(parts):
             self.pipeline.commit(phase.name, part, _detached(shared[index]), self.seed(phase.name, index))
@@ -143,16 +139,24 @@ class Updater:
         """Returns what the phases share of a part, with its graph where the phase differentiates it.
 
         A whole batch keeps one graph for all phases. Of several parts only the values are kept, and a phase that needs
-        the graph computes it again with the same random numbers; running statistics count the images once.
+        the graph computes it again with the same random numbers and buffers: running statistics count images once.
         """
         kept = shared[index]
         if kept is None or (len(shared) > 1 and not phase.constant_shared):
-            needs_graph = len(shared) == 1 or not phase.constant_shared
-            again = kept is not None
-            with torch.set_grad_enabled(needs_graph), self.precision.autocast(), still_statistics(self.pipeline, again):
+            whole = len(shared) == 1 and any(not phase.constant_shared for phase in self.phases)
+            needs_graph = whole or not phase.constant_shared
+            with torch.set_grad_enabled(needs_graph), self.precision.autocast(), self._buffers_of(index):
                 kept = self.pipeline(part, self.seed("forward", index))
             shared[index] = kept if len(shared) == 1 else _detached(kept)
         return _detached(kept) if phase.constant_shared else kept
+
+    def _buffers_of(self, part: int) -> AbstractContextManager[None]:
+        """The buffers that the shared forward of a part began with: now, or where it is computed again, then."""
+        if part in self._before_forward:
+            return self._before_forward[part].replayed()
+        if self.settings.accumulate > 1:
+            self._before_forward[part] = Snapshot(self.pipeline.members)
+        return nullcontext()
 
     def seed(self, what: str, part: int = 0) -> torch.Generator:
         """Seeds every random number by what it is for: nothing needs to be saved to continue."""
@@ -183,7 +187,8 @@ class Updater:
             return True
         self._skipped += 1
         names = [name for name, value in averages.means().items() if not math.isfinite(float(value))]
-        if self.scalers[phase.name].is_enabled() and not names and self._skipped < MAX_OVERFLOWS:
+        is_blamed = distributed.largest(len(names), self.device) > 0  # processes must decide alike
+        if self.scalers[phase.name].is_enabled() and not is_blamed and self._skipped < MAX_OVERFLOWS:
             return False  # fp16 overflows now and then; the scale is lowered until it does not
         files = sorted({path for part in parts for key in ("a_path", "b_path") for path in part.get(key, [])})
         what = f"step {self.step + 1}: {', '.join(names) or f'the gradient of {phase.name}'} is not finite"
@@ -210,8 +215,19 @@ class Updater:
             "ema": self.average.networks.state_dict() if self.average else {},
         }
 
-    def load(self, state: dict[str, Any], step: int) -> None:
-        """Goes on from what :meth:`state` returned at a step."""
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned, and the ``step`` beside it.
+
+        Raises:
+            CheckpointError: The state is that of other networks.
+        """
+        try:
+            self._load(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint does not fit the networks: {reason}") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.pipeline.members.load_state_dict(state["networks"])
         own = state["pipeline"]
         self.pipeline.load_own_state(own[distributed.rank() % len(own)], self.device)
@@ -224,7 +240,7 @@ class Updater:
             scaler.load_state_dict(state["scalers"][name])
         if self.average:
             self.average.networks.load_state_dict(state["ema"])
-        self.step = step
+        self.step = state["step"]
 
 
 def _detached(shared: Shared | None) -> Shared:

@@ -1,10 +1,11 @@
 """Metrics on held-out images while a model trains, and which of its states was the best."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i.errors import DataError
 from i2i.pipelines.base import Direction, Pipeline
@@ -70,18 +71,22 @@ class Validation:
             codec = codecs[direction[2]]
             for metric in self.metrics.values():
                 metric.reset()
-                metric.to(home)
+                if isinstance(metric, nn.Module):
+                    metric.to(home)
+            is_finite = True
             with torch.no_grad(), translating(pipeline, *policy):
                 for index, item in self._share():
                     x, target = self._pair(item, direction)
                     torch.manual_seed(self.seed * 1_000_003 + index)
                     y = pipeline.translate(x[None].to(device), direction)
+                    is_finite &= bool(torch.isfinite(y).all())
                     # As files hold it: a metric of what users get.
                     seen = codec.encode(codec.fit(codec.decode(y[0]))[0])[None].to(home)
                     for metric in self.metrics.values():
                         metric.update(seen, target[None].to(home))
+            is_broken = distributed.largest(int(not is_finite), device) > 0  # pixels of a file hide it
             for name, metric in self.metrics.items():
-                results[f"{name}{suffix}"] = float(metric.compute())
+                results[f"{name}{suffix}"] = math.nan if is_broken else float(metric.compute())
         return results
 
     def is_better(self, values: Mapping[str, float], than: float | None) -> bool:
@@ -92,7 +97,12 @@ class Validation:
         return value == value and (than is None or (value > than if self.higher_is_better else value < than))
 
     def _share(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(distributed.rank(), self.count, distributed.world_size()):
+        """This process's images; all of them where a metric does not gather what the others have seen."""
+        from torchmetrics import Metric
+
+        is_gathered = all(isinstance(metric, Metric) for metric in self.metrics.values())
+        first, every = (distributed.rank(), distributed.world_size()) if is_gathered else (0, 1)
+        for index in range(first, self.count, every):
             yield index, self._item(index)
 
     def _item(self, index: int) -> dict[str, Any]:

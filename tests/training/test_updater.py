@@ -15,15 +15,18 @@ UNET = {"type": "unet", "num_downsamplings": 3, "base_channels": 4}
 COUNT = 4
 
 
-def updater_of(pipeline="cyclegan", generator=RESNET, optimizer=None, **trainer):
+PATCHGAN = {"type": "patchgan", "num_layers": 1, "base_channels": 4}
+
+
+def updater_of(pipeline="cyclegan", generator=RESNET, discriminator=PATCHGAN, losses=None, **trainer):
     compared = {"cyclegan": "cycle", "pix2pix": "reconstruction"}[pipeline]
     document = {
         "pipeline": {"type": pipeline},
         "generator": generator,
-        "discriminator": {"type": "patchgan", "num_layers": 1, "base_channels": 4},
-        "losses": {"adversarial": {"type": "lsgan"}, compared: {"type": "l1", "weight": 10}},
+        "discriminator": discriminator,
+        "losses": {"adversarial": {"type": "lsgan"}, compared: {"type": "l1", "weight": 10}, **(losses or {})},
         "data": {"type": "synthetic", "size": 32, "paired": pipeline == "pix2pix"},
-        "optimizer": optimizer or {"type": "adam", "lr": 1e-3},
+        "optimizer": {"type": "adam", "lr": 1e-3},
         "trainer": {"steps": 9, "batch_size": COUNT, "device": "cpu", "precision": "fp32", **trainer},
     }
     experiment = Experiment(node_of(document))
@@ -100,11 +103,28 @@ def test_gradients_below_the_norm_are_left_alone():
         assert torch.equal(value, weights_of(clipped)[name]), name
 
 
-@pytest.mark.parametrize("generator", [RESNET | {"norm": "batch"}, UNET], ids=["resnet", "unet"])
-@pytest.mark.parametrize("pipeline", ["cyclegan", "pix2pix"])
-def test_gradient_checkpointing_changes_no_bit(pipeline, generator):
-    """Dropout (of the U-Net) draws the same numbers again, and running statistics count each image once."""
-    kept, recomputed = (updater_of(pipeline, generator, gradient_checkpointing=on) for on in (False, True))
+MULTISCALE = {"type": "multiscale", "num_scales": 2, "discriminator": PATCHGAN}
+CHECKPOINTED = {
+    "resnet": ("cyclegan", {"generator": RESNET | {"norm": "batch"}}),
+    "unet": ("cyclegan", {"generator": UNET}),
+    "pix2pix": ("pix2pix", {"generator": UNET}),
+    "spectral norm": ("pix2pix", {"discriminator": PATCHGAN | {"spectral_norm": True}}),
+    "gradient penalty": (
+        "pix2pix",
+        {"discriminator": PATCHGAN | {"norm": "instance"}, "losses": {"adversarial": {"type": "wgan"}}},
+    ),
+    "R1": ("cyclegan", {"losses": {"adversarial": {"type": "non_saturating", "r1": 1.0}}}),
+    "features": (
+        "pix2pix",
+        {"discriminator": MULTISCALE, "losses": {"feature_matching": {"type": "l1", "weight": 10}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("pipeline", "parts"), CHECKPOINTED.values(), ids=CHECKPOINTED)
+def test_gradient_checkpointing_changes_no_bit(pipeline, parts):
+    """Dropout draws the same numbers again; statistics and the vectors of spectral norms count each image once."""
+    kept, recomputed = (updater_of(pipeline, **parts, gradient_checkpointing=on) for on in (False, True))
     for updater in (kept, recomputed):
         for step in range(3):
             updater.take(batch_of(step))
@@ -112,9 +132,20 @@ def test_gradient_checkpointing_changes_no_bit(pipeline, generator):
         assert torch.equal(value, weights_of(recomputed)[name]), name
 
 
-def test_gradient_checkpointing_keeps_less():
+def generators_forward(updater):
+    return updater.pipeline(batch_of(), torch.Generator())
+
+
+def discriminators_features(updater):
+    return updater.pipeline.D_X.logits_and_features(batch_of()["a"])
+
+
+@pytest.mark.parametrize("forward", [generators_forward, discriminators_features])
+def test_gradient_checkpointing_keeps_less(forward):
     def kept_bytes(**trainer):
-        updater = updater_of(generator=RESNET | {"num_blocks": 6, "base_channels": 8}, **trainer)
+        generator = RESNET | {"num_blocks": 6, "base_channels": 8}
+        discriminator = MULTISCALE | {"discriminator": PATCHGAN | {"num_layers": 2, "base_channels": 16}}
+        updater = updater_of(generator=generator, discriminator=discriminator, **trainer)
         sizes = {}
 
         def pack(tensor):
@@ -122,8 +153,7 @@ def test_gradient_checkpointing_keeps_less():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            shared = updater.pipeline(batch_of(), torch.Generator())
-        assert shared
+            assert forward(updater)
         return sum(sizes.values())
 
     assert kept_bytes(gradient_checkpointing=True) < 0.6 * kept_bytes()
@@ -160,3 +190,31 @@ def make_adam(parameters):
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
     optimizer.param_groups[0]["initial_lr"] = 1e-3
     return optimizer
+
+
+def test_an_update_with_a_nan_is_left_out_with_batch_norm_in_the_shared_graph():
+    """D is left out first; the graph that G then needs must not have been written into."""
+    updater = updater_of("pix2pix", UNET, on_nan="skip")
+    updater.take(batch_of())
+    before = weights_of(updater)
+    broken = batch_of(1)
+    broken["a"][0, 0, 0, 0] = float("nan")
+    assert updater.take(broken) == {}
+    after = weights_of(updater)
+    assert all(torch.equal(before[name], after[name]) for name in before), "weights and running statistics"
+    assert updater.take(batch_of(2)), "the next step is taken"
+
+
+def test_an_update_that_was_taken_keeps_its_running_statistics_when_another_is_left_out(monkeypatch):
+    updater = updater_of("pix2pix", UNET, discriminator=PATCHGAN | {"norm": "batch"}, on_nan="skip")
+    loss = type(updater.pipeline).loss
+
+    def broken(self, phase, *rest):
+        terms = loss(self, phase, *rest)
+        return terms if phase == "D" else type(terms)({"G": sum(terms.losses.values()) * float("nan")})
+
+    monkeypatch.setattr(type(updater.pipeline), "loss", broken)
+    scalars = updater.take(batch_of())
+    assert "D" in scalars and "G" not in scalars
+    counts = {k: int(v) for k, v in weights_of(updater).items() if k.startswith("D.") and k.endswith("tracked")}
+    assert counts and set(counts.values()) == {2}, "D saw real and fake; what G's phase showed it is forgotten"
