@@ -143,7 +143,7 @@ def merge(base: Node, over: Node) -> Node:
 
 
 def _is_another(base: Node, over: Node) -> bool:
-    """Whether a node names another object: of another type, or trained where it was new, or new where it was trained."""
+    """Whether a node names another object: of another type, or trained in place of new, or new in place of trained."""
     old, new = base.get("type"), over.get("type")
     if old is not None and new is not None and old.value != new.value:
         return True

@@ -46,7 +46,8 @@ def check_loss(component: Callable[..., Any], *, input_size: int = 64, **argumen
     perfect = loss(equal, target)
     subject.require_scalar(perfect, "loss(x, x)")
     looks = not torch.equal(loss(prediction, -target), value)  # a regulariser sees the prediction alone
-    subject.require(not looks or bool(perfect <= value), f"prefers a wrong prediction ({value:.4g}) to the target ({perfect:.4g})")
+    shown = f"a wrong prediction ({value:.4g}) to the target ({perfect:.4g})"
+    subject.require(not looks or bool(perfect <= value), f"prefers {shown}")
     if perfect.requires_grad:
         (gradient,) = torch.autograd.grad(perfect, equal)
         subject.require(bool(gradient.isfinite().all()), "the gradient is not finite where prediction and target agree")

@@ -55,6 +55,23 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path):
+    """Also with running statistics, which each process would gather of its own images."""
+    config = REPOSITORY / "configs/tiny/pix2pix.yaml"
+    tiny = "generator.base_channels=4 discriminator.base_channels=4 data.length=5 trainer.batch_size=2".split()
+    tiny += ["trainer.ema=0.9", "trainer.checkpoint_every=2", "pipeline.norm_policy=running", EACH]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    launch(2, REPOSITORY / "tools/train.py", config, "--out", whole, "trainer.steps=4", *tiny)
+    checkpoint = whole / "checkpoints/step_00000002.ckpt"
+    again = ["--out", parts, "--resume", checkpoint, "trainer.steps=4"]
+    launch(2, REPOSITORY / "tools/train.py", config, *again, *tiny)
+    one, two = (torch.load(f / "checkpoints/step_00000004.ckpt", weights_only=True) for f in (whole, parts))
+    for part in ("networks", "ema"):
+        assert one[part] and all(torch.equal(value, two[part][name]) for name, value in one[part].items())
+    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
 def test_two_machines_train_as_one(tmp_path):
     """Two launchers that know each other by an address alone, as on two machines with a shared file system."""
     with socket.socket() as free:
