@@ -249,6 +249,14 @@ def read_state(path: Path, letter: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
 
 
+def read_shapes(path: Path, letter: str) -> dict[str, list[int]]:
+    """Reads the shapes of the weights of one of a bundle's networks."""
+    with safe_open(str(path), framework="pt") as file:
+        prefix = f"{letter}."
+        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
+        return {key.removeprefix(prefix): list(file.get_slice(key).get_shape()) for key in keys}
+
+
 def misfit(path: Path, error: Exception) -> CheckpointError:
     """Says that weights do not fit a network, with the first reason that torch names."""
     lines = str(error).splitlines() or [type(error).__name__]
@@ -260,7 +268,8 @@ def _component(path: Path, what: str, registry: Registry, name: str, owner: dict
     """Finds a component's code, once it is sure that it is the code the bundle was made with."""
     if "file" in owner and owner["sha256"] not in loaded_files().values():
         raise CheckpointError(
-            f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)",
+            f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)"
+            + _others(owner),
             [
                 f"if you trust that file: --plugin path/to/{owner['file']}",
                 f"in a YAML that builds on the bundle: plugins: [path/to/{owner['file']}]",
@@ -281,6 +290,11 @@ def _component(path: Path, what: str, registry: Registry, name: str, owner: dict
 def _construct(component: Callable[..., Any], arguments: dict[str, Any]) -> nn.Module:
     network: nn.Module = component(**constructor_arguments(component, node_of(arguments)))
     return network
+
+
+def _others(owner: dict[str, str]) -> str:
+    digests = [digest for name, digest in loaded_files().items() if Path(name).name == owner["file"]]
+    return f", and the one given is another (sha256 {digests[0][:16]}…)" if digests else ""
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:

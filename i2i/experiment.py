@@ -15,7 +15,7 @@ from torch import nn
 
 from i2i import checks
 from i2i.build import build, check_arguments, find_component, on_meta
-from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_state
+from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.codecs import codecs_of
 from i2i.config import Node, load_config
 from i2i.errors import CheckpointError, ConfigError, Problem
@@ -23,6 +23,7 @@ from i2i.held_out import check_trackers, check_validation
 from i2i.pipelines.base import Pipeline, WeightedLosses
 from i2i.plugins import installed_version, owner_of
 from i2i.registry import LOSSES, PIPELINES
+from i2i.training.stream import SeededDataset
 from i2i.trial import check_features, check_networks, try_step
 
 
@@ -78,6 +79,9 @@ class Experiment:
             declared = pipeline_class.losses
             problems.attempt(check_features, declared, loss_nodes, self.network_plans, self.meta_networks)
         problems.extend(self._frozen_problems())
+        problems.extend(self._misfits())
+        if data is not None and loss_nodes is not None:
+            problems.extend(self._conflicts(data, loss_nodes))
         problems.stop_if_any()
         assert trackers is not None
         self.trackers = trackers
@@ -104,6 +108,34 @@ class Experiment:
         planned = {plan.role for plan in self.network_plans.values()}
         if planned == set(self.pipeline_class.networks) and all(plan.frozen for plan in self.network_plans.values()):
             yield self.root.problem("all networks are frozen, so there is nothing to train")
+
+    def _conflicts(self, data: checks.Data, loss_nodes: Mapping[str, list[Node]]) -> Iterator[Problem]:
+        """What is right by itself and wrong together."""
+        used = [role for role, nodes in loss_nodes.items() if any(map(checks.weight_of, nodes))]
+        for path, message in self.pipeline_class.conflicts(data.channels, used):
+            yield self.root.problem(message, *path)
+        # A data set of a plugin that does not tell is taken at its word.
+        if self.pipeline_class.learns_pairs and SeededDataset(data.dataset, 0).is_paired is False:
+            name = self.pipeline_node.plain()["type"]
+            hints = ["pairs: type: paired or labels, or paired: true", "images that do not belong together: a cyclegan"]
+            yield data.node.problem(f"{name} learns from pairs, and this data set gives unrelated images", hints=hints)
+
+    def _misfits(self) -> Iterator[Problem]:
+        """Networks that are to start from ``init_from``, and cannot hold its weights."""
+        for letter in self.started_letters:
+            if letter not in self.meta_networks or self.init_from is None:
+                continue
+            here = {name: list(value.shape) for name, value in self.meta_networks[letter].state_dict().items()}
+            there = read_shapes(self.init_from, letter)
+            odd = [name for name in {**there, **here} if here.get(name) != there.get(name)]
+            if odd:
+                spec = read_info(self.init_from).networks[letter]
+                message = (
+                    f"the weights of {letter} do not fit: {len(odd)} of {len(there)} tensors differ, {odd[0]} first"
+                )
+                yield self.root.problem(
+                    message, "init_from", hints=[f"there it is {spec['type']}: {spec['arguments']}"]
+                )
 
     @property
     def name(self) -> str:

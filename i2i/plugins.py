@@ -63,6 +63,6 @@ def load_plugin_file(path: str | Path) -> None:
     _LOADED[str(path)] = digest
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the file is the user's: whatever it raises is reported by its name
+    except (Exception, SystemExit) as error:  # the file is the user's: whatever it raises is reported by its name
         del sys.modules[name], _LOADED[str(path)]
         raise RegistryError(f"the plugin {str(path)!r} fails: {type(error).__name__}: {error}") from error

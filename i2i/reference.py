@@ -31,7 +31,7 @@ _ADDED = {
     " keys for that network.",
     "generator": "`in_channels` and `out_channels` are taken from the data. `frozen: true` leaves the network as it is;"
     " `{bundle: PATH}` in the place of a node takes one that was trained before.",
-    "discriminator": "`in_channels` is taken from the data. `frozen` and `bundle` as for a generator.",
+    "discriminator": "`in_channels` is taken from the data. Bundles hold no discriminators: they always start anew.",
 }
 
 

@@ -122,7 +122,7 @@ class Registry:
         if name not in entries:
             raise RegistryError(
                 f"no {self.kind} is named {name!r}{did_you_mean(name, entries)}",
-                [f"{self.kind}s: {', '.join(entries) or 'none'}"],
+                [f"{'losses' if self.kind == 'loss' else f'{self.kind}s'}: {', '.join(entries) or 'none'}"],
             )
         if len(entries[name]) > 1:
             raise self._clash(name, [entry.owner for entry in entries[name]])

@@ -110,12 +110,13 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None,
         run.trackers.tell("on_end")
     if distributed.is_main():
         _report(experiment, trainer, report, pictures=0 if code > 128 else 4)  # who sends a signal does not wait
+    go_on = f"go on with the same command and  --resume auto --out {run.folder}"
     if code == 1:
         report(f"ended at step {trainer.step}; its last save failed, see above")
     elif code:
-        report(f"stopped at step {trainer.step}, checkpoint written; go on with: --resume auto --out {run.folder}")
+        report(f"stopped at step {trainer.step}, checkpoint written; {go_on}")
     elif trainer.step < run.steps:
-        report(f"time is up at step {trainer.step}, checkpoint written; go on with: --resume auto --out {run.folder}")
+        report(f"time is up at step {trainer.step}, checkpoint written; {go_on}")
     else:
         report(f"done: translate with  python tools/translate.py {run.folder} INPUT OUTPUT")
     return code
@@ -202,7 +203,7 @@ def _validation(experiment: Experiment) -> Validation | None:
             held_out.metrics,
             suffixes,  # type: ignore[arg-type]
             settings.every,
-            settings.best and settings.best + next(iter(suffixes.values())),
+            settings.best,
             getattr(held_out.metrics.get(settings.best or ""), "higher_is_better", True),
             min(settings.count or len(dataset), len(dataset)),
             experiment.settings.seed,

@@ -23,6 +23,8 @@ def run_folder(name: str, out: str | Path | None, resume: str) -> Path:
     if out is not None:
         return Path(out)
     if resume not in ("never", "auto"):
+        if not Path(resume).exists():
+            raise CheckpointError(f"--resume {resume}: no such checkpoint or run folder", ["or: never, auto"])
         home = _run_of(Path(resume))
         if home is None:
             raise CheckpointError(f"--resume {resume}: lies in no run folder", ["say where to go on: --out DIR"])
@@ -86,6 +88,8 @@ def _occupied(folder: Path) -> I2IError:
 def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
     """Refuses to continue a run with another configuration; only its length may grow."""
     now, then = copy.deepcopy(now), copy.deepcopy(then)
+    if "init_from" not in now:  # where a run began does not matter once it is on its way
+        then.pop("init_from", None)
     for key in ("steps", "epochs"):
         length, before = now["trainer"].get(key), then["trainer"].get(key)
         is_new = key == "steps" and (length is None or before is None)

@@ -110,7 +110,14 @@ def _plan_trained(role: str, spec: NetworkRole, node: Node, data: Data | None) -
             _, arguments = network_of(path, info, source)
             trained = node_of({"type": info.networks[source]["type"], **arguments}, bundle.path, bundle.place)
             own = replace(spec, makes={letter: spec.makes[letter]})
-            for plan in _plan_new(role, own, trained, data).values():
+            try:
+                planned = _plan_new(role, own, trained, data)
+            except ConfigError as error:
+                reasons = [f"{'.'.join(map(str, p.path[2:]))}: {p.message}" for p in error.problems]
+                raise ConfigError(
+                    [bundle.problem(f"its {source} does not fit: {reason}") for reason in reasons]
+                ) from error
+            for plan in planned.values():
                 plans[letter] = replace(plan, weights=(path.absolute(), source))
     except CheckpointError as error:
         raise ConfigError([bundle.problem(error.message, hints=error.hints)]) from error

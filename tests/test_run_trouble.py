@@ -285,3 +285,50 @@ def test_values_of_the_command_line_are_blamed_on_it(repository, tmp_path, capsy
     assert train(repository, tmp_path / "run", "trainer.steps=1", *override.split()) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_under_samples_and_log_does_not_end_a_run(repository, tmp_path, monkeypatch, capsys):
+    from i2i.errors import DataError
+    from i2i.training.logs import RunLog
+
+    def full(*_):
+        raise DataError("sample.png: cannot be written: no space left on device")
+
+    monkeypatch.setattr(RunLog, "sample", full)
+    assert train(repository, tmp_path, "trainer.steps=3", "trainer.sample_every=1") == 0
+    assert "the samples cannot be written, training goes on" in capsys.readouterr().out
+    assert state_of(tmp_path, 3)["step"] == 3
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_does_not_suffice_is_told_with_ways_on(repository, tmp_path, monkeypatch, capsys, error):
+    from i2i.training.updater import Updater
+
+    def take(*_):
+        raise error
+
+    monkeypatch.setattr(Updater, "take", take)
+    assert train(repository, tmp_path, "trainer.steps=3") == 1
+    shown = capsys.readouterr().err
+    assert "step 1: the memory of cpu does not suffice" in shown and "trainer.accumulate=2" in shown
+
+
+def test_a_plugin_that_leaves_is_reported(repository, tmp_path, capsys):
+    plugin = tmp_path / "leaves.py"
+    plugin.write_text("import sys\nsys.exit(0)\n")
+    assert train(repository, tmp_path / "run", "trainer.steps=1", f"plugins=[{plugin}]") == 2
+    assert "leaves.py' fails: SystemExit" in capsys.readouterr().err
+
+
+def test_an_empty_folder_name_is_no_folder(repository, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main("train", [str(repository / "configs/tiny/cyclegan.yaml"), "--out", ""]) == 2
+    assert "--out: is empty" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_is_not_there_is_said_to_be_so(repository, tmp_path, capsys):
+    config = str(repository / "configs/tiny/cyclegan.yaml")
+    assert main("train", [config, "--resume", str(tmp_path / "nowhere.ckpt")]) == 2
+    assert "no such checkpoint or run folder" in capsys.readouterr().err

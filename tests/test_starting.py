@@ -88,6 +88,15 @@ def test_mistakes_are_placed(repository, tmp_path, capsys, trained, override, pl
     assert f"<command line> {place}" in shown and message in shown, shown
 
 
+def test_a_run_goes_on_when_its_start_is_gone(repository, tmp_path, trained):
+    from shutil import copy
+
+    start = copy(trained, tmp_path / "start.safetensors")
+    assert train(repository, tmp_path / "run", "trainer.steps=1", f"init_from={start}") == 0
+    (tmp_path / "start.safetensors").unlink()
+    assert train(repository, tmp_path / "run", "trainer.steps=2", "--resume", "auto") == 0
+
+
 def test_what_init_from_does_not_hold_cannot_be_frozen(repository, tmp_path, capsys, trained):
     arguments = ["trainer.steps=1", f"init_from={trained}", "discriminator.frozen=true"]
     assert train(repository, tmp_path, *arguments) == 2
@@ -123,7 +132,8 @@ def test_a_checkpoint_of_other_networks_changes_nothing(repository, tmp_path, ca
 def test_weights_of_another_width_are_refused_before_anything_is_written(repository, tmp_path, capsys, trained):
     arguments = ["trainer.steps=1", f"init_from={trained}", "generator.base_channels=8"]
     assert train(repository, tmp_path / "run", *arguments) == 2
-    assert "do not fit" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "<command line> init_from: the weights of G do not fit" in shown and "there it is resnet" in shown
     assert not (tmp_path / "run").exists()
 
 
@@ -134,7 +144,9 @@ def test_channels_of_a_bundle_must_be_those_of_the_data(repository, tmp_path, ca
         "data: {type: unpaired, root: nowhere, load_size: 32, crop_size: 32, channels: 1}\n"
     )
     assert main("train", [str(config), "--dry-run"]) == 2
-    assert f"{config}:2 generator.bundle.in_channels: 3, but G has 1 there" in capsys.readouterr().err
+    assert (
+        f"{config}:2 generator.bundle: its G does not fit: in_channels: 3, but G has 1 there" in capsys.readouterr().err
+    )
 
 
 def test_a_bundle_in_an_extending_yaml_replaces_the_typed_node(repository, tmp_path, trained):

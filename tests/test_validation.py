@@ -15,7 +15,7 @@ from i2i.data.synthetic import Synthetic
 from i2i.inference.translator import Translator
 from i2i.training.stream import SeededDataset
 from i2i.training.validation import Validation
-from tests.test_run import UNET, assert_same, log_of, state_of, train
+from tests.test_run import TINY, UNET, assert_same, log_of, state_of, train
 
 EACH = "validation={split: test, every: 2, count: 5, metrics: [psnr, l1], best: l1}"
 
@@ -215,7 +215,7 @@ def test_a_run_that_goes_on_elsewhere_chooses_its_best_anew(repository, tmp_path
     [(1.0, None, True, True), (1.0, 2.0, True, False), (1.0, 2.0, False, True), (float("nan"), None, True, False)],
 )
 def test_which_value_is_better(values, than, higher, expected):
-    validation = Validation(SeededDataset(Unpaired(), 0), {}, {"a2b": ""}, 1, "x", higher, 2, 0)
+    validation = Validation(SeededDataset(Unpaired(), 0), {"x": Plain()}, {"a2b": ""}, 1, "x", higher, 2, 0)
     assert validation.is_better({"x": values}, than) is expected
 
 
@@ -255,6 +255,20 @@ def test_label_maps_are_measured_as_classes(repository, tmp_path):
         (label, _), (street, _) = dataset.draw(index)
         right.append((translator(street.image)[..., 0] == label.ids).mean())
     assert measured_keys(tmp_path)["val_pixel_accuracy"] == pytest.approx(np.mean(right), abs=1e-5)
+
+
+def test_metrics_of_classes_are_for_one_hot_targets(repository, tmp_path, capsys):
+    of_classes = "validation={split: test, every: 1, count: 2, metrics: [mean_iou], best: mean_iou}"
+    assert train(repository, tmp_path / "pictures", "trainer.steps=1", of_classes) == 2
+    assert "mean_iou: needs translations to one-hot classes" in capsys.readouterr().err
+    # Labels -> street -> labels: the metric has a meaning in the second direction, and chooses by that.
+    streets = "data={type: synthetic, domain: streets, encoding: onehot, size: 32, length: 10}"
+    rest = [o for o in TINY if not o.startswith("data")]
+    config = str(repository / "configs/tiny/cyclegan.yaml")
+    arguments = [config, "--out", str(tmp_path / "labels"), *rest, streets, "losses.identity.weight=0", of_classes]
+    assert main("train", [*arguments, "trainer.steps=1"]) == 0
+    (entry,) = (entry for entry in log_of(tmp_path / "labels") if "val_mean_iou_b2a" in entry)
+    assert "val_mean_iou_a2b" not in entry and (tmp_path / "labels/best.safetensors").exists()
 
 
 def measured_keys(folder):

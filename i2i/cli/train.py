@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             ["an override has the form key.path=value, without spaces"],
         )
 
+    if args.out == "":
+        raise I2IError("--out: is empty", ["leave it out for runs/NAME/NUMBER"])
     if args.max_hours is not None and not args.max_hours > 0:
         raise I2IError(f"--max-hours must be above 0, got {args.max_hours}")
     from i2i.experiment import Experiment

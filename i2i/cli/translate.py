@@ -10,6 +10,7 @@ The folder OUTPUT keeps a list, manifest.jsonl: what is in it with the same mode
 import argparse
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,8 +165,9 @@ def _translate(
         tally = translation.run(jobs)
     for name, reason in unreadable:
         refusals.add(name, reason)
-    refusals.close()
-    manifest.close()
+    for file in (refusals, manifest):
+        with suppress(OSError):  # a full disk: what it did not take is in the tally
+            file.close()
     output = target.folder / (target.file or "")
     _report(tally, refusals, inputs, output)
     if tally.trouble:

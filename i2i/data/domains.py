@@ -34,7 +34,7 @@ KNOWN_SETS: Mapping[str, KnownSet] = {
     "maps": KnownSet("side_by_side", ("aerial", "map"), {"train": 1096, "val": 1098}),
     "facades": KnownSet("side_by_side", ("photo", "label"), {"train": 400, "val": 100, "test": 106}),
     "cityscapes": KnownSet("side_by_side", ("photo", "label"), {"train": 2975, "val": 500}, "cityscapes"),
-    "camvid": KnownSet("folders", ("photo", "label"), {}, "camvid", is_offered=False),
+    "camvid": KnownSet("folders", ("photo", "label"), {}, "camvid"),
     "edges2shoes": KnownSet("side_by_side", ("edges", "shoe"), {"train": 49825, "val": 200}),
     "edges2handbags": KnownSet("side_by_side", ("edges", "handbag"), {"train": 138567, "val": 200}),
     "horse2zebra": _folders("horse", "zebra", (1067, 1334), (120, 140)),

@@ -16,11 +16,13 @@ class ImageMean(Metric):
 
     Attributes:
         higher_is_better: Which way is good.
+        needs_classes: Whether it means something for one-hot domains only.
         total: Sum over images.
         count: Images seen.
     """
 
     higher_is_better: bool
+    needs_classes = False
     is_differentiable = False
     full_state_update = False
     total: Tensor

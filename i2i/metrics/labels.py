@@ -16,6 +16,7 @@ class PixelAccuracy(ImageMean):
     """Share of pixels of the right class, averaged over the images."""
 
     higher_is_better = True
+    needs_classes = True
 
     def per_image(self, translation: Tensor, target: Tensor) -> Tensor:
         labelled = (target.amax(1) > 0).flatten(1)  # [N, H W]
@@ -28,9 +29,11 @@ class MeanIoU(Metric):
 
     Attributes:
         higher_is_better: Yes.
+        needs_classes: It means something for one-hot domains only.
     """
 
     higher_is_better = True
+    needs_classes = True
     is_differentiable = False
     full_state_update = False
     intersection: Tensor

@@ -5,7 +5,7 @@ optimizers, schedules, checkpoints. Between them stands the :class:`Phase`: whic
 which order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
@@ -166,6 +166,7 @@ class Pipeline(nn.Module):
     losses: ClassVar[Mapping[str, LossRole]]
     phases: tuple[Phase, ...]
     directions: Mapping[Direction, str]  # direction -> the network that translates it
+    learns_pairs: ClassVar[bool] = False  # whether a and b of a batch have to show the same things
 
     def __init__(
         self,
@@ -180,6 +181,16 @@ class Pipeline(nn.Module):
         self.norm_policy = norm_policy
         self.dropout_policy = dropout_policy
         self.frozen: frozenset[str] = frozenset()
+
+    @classmethod
+    def conflicts(cls, channels: Mapping[str, int], roles: Collection[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Names what cannot go together in a YAML: the path of a key, and why.
+
+        Args:
+            channels: Of the domains, as the pipeline has them.
+            roles: The losses that are used.
+        """
+        return iter(())
 
     @property
     def averaged(self) -> tuple[str, ...]:

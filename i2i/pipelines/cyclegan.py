@@ -1,6 +1,6 @@
 """CycleGAN: unpaired translation with cycle consistency (Zhu et al. 2017, arXiv:1703.10593)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -61,6 +61,12 @@ class CycleGAN(Pipeline):
         super().__init__(networks, losses, norm_policy, dropout_policy)
         self.pool_x = ImagePool(pool_size)
         self.pool_y = ImagePool(pool_size)
+
+    @classmethod
+    def conflicts(cls, channels: Mapping[str, int], roles: Collection[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+        if "identity" in roles and channels["a"] != channels["b"]:
+            counts = f"a has {channels['a']}, b {channels['b']}"
+            yield ("losses", "identity"), f"needs domains of as many channels, and {counts}: leave the role out"
 
     def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
         x, y = batch["a"], batch["b"]

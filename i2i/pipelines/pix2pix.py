@@ -55,6 +55,7 @@ class Pix2Pix(Pipeline):
     }
     phases = (Phase("D", ("D",), "discriminator", constant_shared=True), Phase("G", ("G",), "generator"))
     directions = {"a2b": "G"}
+    learns_pairs = True
 
     def __init__(
         self,

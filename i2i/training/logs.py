@@ -1,5 +1,6 @@
 """What a run tells while it goes on: ``log.jsonl``, TensorBoard, samples, and lines on the terminal."""
 
+import contextlib
 import json
 import math
 import os
@@ -80,8 +81,11 @@ class RunLog:
     def _write(self, step: int, values: dict[str, float]) -> None:
         # JSON has no NaN.
         rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **rounded}) + "\n")
+            self._file.flush()
+        except OSError as error:  # a full disk does not end a run
+            say(f"step {step}: the log cannot be written, training goes on: {error.strerror}")
 
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""
@@ -94,8 +98,9 @@ class RunLog:
 
     def close(self) -> None:
         self._bar.close()
-        self._board.close()
-        self._file.close()
+        for file in (self._board, self._file):
+            with contextlib.suppress(OSError):  # what a full disk did not take has been told
+                file.close()
 
 
 def _step_of(line: bytes) -> float:

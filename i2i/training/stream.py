@@ -86,9 +86,10 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
         return {_swapped(domain): codec for domain, codec in codecs.items()} if self.swap else codecs
 
     @property
-    def is_paired(self) -> bool:
-        """Whether a and b of an item show the same thing."""
-        return bool(getattr(self.dataset, "paired", getattr(self.dataset, "joint", False)))
+    def is_paired(self) -> bool | None:
+        """Whether a and b of an item show the same thing; ``None`` where the data set does not tell."""
+        paired: bool | None = getattr(self.dataset, "paired", getattr(self.dataset, "joint", None))
+        return paired
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -101,7 +101,9 @@ class Trainer:
         with deterministic_algorithms(self.settings.deterministic):
             try:
                 return self._fit()
-            except torch.OutOfMemoryError as error:
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise TrainingError(
                     f"step {self.step + 1}: the memory of {self.device} does not suffice",
                     [
@@ -173,10 +175,7 @@ class Trainer:
                 self._log(log, losses, meter)
         paused = time.perf_counter()
         if log and (self.step % settings.sample_every == 0 or last):
-            grid = self.sample_grid()
-            if grid is not None:
-                log.sample(self.step, grid)
-                self.run.trackers.tell("on_images", self.step, grid)
+            self._sample(log)
         if self.run.validation and (self.step % self.run.validation.every == 0 or last):
             self._validate(log, self.run.validation)
         if self.step % settings.checkpoint_every == 0 or last:
@@ -208,6 +207,16 @@ class Trainer:
         is_best = validation.best is not None and validation.is_better(self.metrics, self.best.value)
         if is_best and self._write("best", lambda: self._save_model("best.safetensors")):
             self.best = Best(self.metrics[validation.best or ""], self.step)
+
+    def _sample(self, log: RunLog) -> None:
+        grid = self.sample_grid()
+        if grid is None:
+            return
+        try:
+            log.sample(self.step, grid)
+        except (OSError, DataError) as error:  # a full disk does not end a run
+            say(f"step {self.step}: the samples cannot be written, training goes on: {error}")
+        self.run.trackers.tell("on_images", self.step, grid)
 
     def sample_grid(self) -> Any:
         """Returns a labelled grid of images spread over the data set, uint8 ``[H, W, 3]``."""
@@ -271,6 +280,11 @@ class Trainer:
         """Remembers the best state of before, where its bundle is in the run folder."""
         if best.get("step") and (self.run.folder / "best.safetensors").exists():
             self.best = Best(**best)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice: torch has a type for that on a GPU only."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 class _Meter:

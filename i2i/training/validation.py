@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.codecs import LabelCodec
 from i2i.errors import DataError
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import translating
@@ -25,7 +26,7 @@ class Validation:
         metrics: By name; updated and reset here.
         directions: The pipeline's direction -> suffix of its metrics' names, ``""`` where there is one.
         every: Steps between two measurements.
-        best: The logged name of the metric that chooses the best state; ``None`` for none.
+        best: The metric that chooses the best state, in the first direction that it measures; ``None`` for none.
         higher_is_better: Which way that metric is good.
         count: Images to measure.
         seed: Decides the noise of generators with dropout.
@@ -43,15 +44,21 @@ class Validation:
         seed: int,
     ) -> None:
         self.dataset, self.metrics, self.directions = dataset, dict(metrics), dict(directions)
-        self.every, self.best, self.higher_is_better = every, best, higher_is_better
+        self.every, self.higher_is_better = every, higher_is_better
         self.count, self.seed = count, seed
+        named = [f"{best}{suffix}" for way, suffix in self.directions.items() if best in self._metrics_of(way)]
+        self.best = named[0] if best is not None and named else None  # as it is logged
 
     def check(self) -> None:
         """Looks whether there are targets.
 
         Raises:
-            DataError: There are none, or the first image cannot be read.
+            DataError: There are none, a metric measures nothing, or the first image cannot be read.
         """
+        idle = set(self.metrics).difference(*(self._metrics_of(direction) for direction in self.directions))
+        if idle:
+            hints = ["of label maps as a target: data.encoding=onehot"]
+            raise DataError(f"{', '.join(sorted(idle))}: needs translations to one-hot classes", hints)
         item = self._item(0)
         for direction in self.directions:
             self._pair(item, direction)
@@ -69,7 +76,8 @@ class Validation:
         home = device if device.type == "cuda" else torch.device("cpu")
         for direction, suffix in self.directions.items():
             codec = codecs[direction[2]]
-            for metric in self.metrics.values():
+            metrics = self._metrics_of(direction)
+            for metric in metrics.values():
                 metric.reset()
                 if isinstance(metric, nn.Module):
                     metric.to(home)
@@ -82,10 +90,10 @@ class Validation:
                     is_finite &= bool(torch.isfinite(y).all())
                     # As files hold it: a metric of what users get.
                     seen = codec.encode(codec.fit(codec.decode(y[0]))[0])[None].to(home)
-                    for metric in self.metrics.values():
+                    for metric in metrics.values():
                         metric.update(seen, target[None].to(home))
             is_broken = distributed.largest(int(not is_finite), device) > 0  # pixels of a file hide it
-            for name, metric in self.metrics.items():
+            for name, metric in metrics.items():
                 results[f"{name}{suffix}"] = math.nan if is_broken else float(metric.compute())
         return results
 
@@ -95,6 +103,12 @@ class Validation:
             return False
         value = values[self.best]
         return value == value and (than is None or (value > than if self.higher_is_better else value < than))
+
+    def _metrics_of(self, direction: Direction) -> dict[str, Any]:
+        """The metrics that mean something in a direction."""
+        codec = self.dataset.codecs[direction[2]]
+        has_classes = isinstance(codec, LabelCodec) and codec.encoding == "onehot"
+        return {n: m for n, m in self.metrics.items() if has_classes or not getattr(m, "needs_classes", False)}
 
     def _share(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """This process's images; all of them where a metric does not gather what the others have seen."""
