@@ -41,5 +41,10 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/demo.py $(DEMO)
 
+# What the docs and editors know of the components, from the registries.
+reference: $(READY)
+	$(BIN)/python tools/components.py --markdown --no-plugins --out docs/reference.md
+	$(BIN)/python tools/schema.py --no-plugins --out docs/config.schema.json
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
