@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DEMO ?= animals
 WORKERS ?= 2
 
-.PHONY: demo test test-slow test-all check docs bench clean
+.PHONY: demo test test-slow test-all check docs bench reference clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
