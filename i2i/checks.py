@@ -16,6 +16,7 @@ from i2i.plugins import load_plugin_file
 from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
 from i2i.training.schedules import Constant, Schedule
 from i2i.training.settings import DataSettings, TrainerSettings
+from i2i.training.stream import SeededDataset
 
 FORMAT = 1
 FRAMEWORK_KEYS = (
@@ -71,6 +72,11 @@ class Data:
         """Height and width of the training images, where the data set says that they are all alike."""
         size = getattr(self.dataset, "size", None)
         return None if size is None else (size[0], size[1])
+
+    @property
+    def is_paired(self) -> bool | None:
+        """Whether a and b of an item show the same thing; ``None`` where the data set does not tell."""
+        return SeededDataset(self.dataset, 0).is_paired
 
     def count(self, domains: tuple[str, ...]) -> int:
         """Returns the channels of some domains together.

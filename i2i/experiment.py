@@ -23,7 +23,6 @@ from i2i.held_out import check_trackers, check_validation
 from i2i.pipelines.base import Pipeline, WeightedLosses
 from i2i.plugins import installed_version, owner_of
 from i2i.registry import LOSSES, PIPELINES
-from i2i.training.stream import SeededDataset
 from i2i.trial import check_features, check_networks, try_step
 
 
@@ -115,7 +114,7 @@ class Experiment:
         for path, message in self.pipeline_class.conflicts(data.channels, used):
             yield self.root.problem(message, *path)
         # A data set of a plugin that does not tell is taken at its word.
-        if self.pipeline_class.learns_pairs and SeededDataset(data.dataset, 0).is_paired is False:
+        if self.pipeline_class.learns_pairs and data.is_paired is False:
             name = self.pipeline_node.plain()["type"]
             hints = ["pairs: type: paired or labels, or paired: true", "images that do not belong together: a cyclegan"]
             yield data.node.problem(f"{name} learns from pairs, and this data set gives unrelated images", hints=hints)

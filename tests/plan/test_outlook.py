@@ -77,7 +77,7 @@ def test_no_measure_alone_is_refused(capsys):
 
 
 def test_images_without_a_common_size(capsys):
-    out = plan(capsys, "data={type: unpaired, root: nowhere, load_size: null, crop_size: null, transforms: none}")
+    out = plan(capsys, "data={type: paired, root: nowhere, load_size: null, crop_size: null, transforms: none}")
     assert "the data set does not fix the size of its images" in out
 
 
