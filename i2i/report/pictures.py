@@ -17,7 +17,7 @@ from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
 from i2i.pipelines.policy import translating
 from i2i.registry import DATASETS
-from i2i.training.stream import SeededDataset
+from i2i.training.stream import SeededDataset, spread
 
 HELD_OUT = ("test", "val")
 SECONDS = 60.0
@@ -66,7 +66,7 @@ def collect_pictures(
     images, failure = SeededDataset(dataset, experiment.settings.seed), None
     deadline = time.monotonic() + seconds
     pictures: list[Picture] = []
-    for index in _spread(len(dataset), count):
+    for index in spread(len(dataset), count):
         if time.monotonic() > deadline and pictures:
             break
         item = images[(0, index)]
@@ -94,17 +94,12 @@ def shown_images(experiment: Experiment) -> tuple[Any, str]:
     return experiment.dataset, trained
 
 
-def _spread(length: int, count: int) -> list[int]:
-    """Indices over the whole of a data set, whose neighbours may be alike."""
-    return [number * length // min(count, length) for number in range(min(count, length))]
-
-
 def _picture(
     translator: Translator, direction: str, images: SeededDataset, item: dict[str, Any], split: str
 ) -> Picture:
     source, result = direction[0], direction[2]
     codecs = codecs_of(images.dataset)
-    truth = item.get(f"{source}_truth", item[result] if images.is_paired else None)
+    truth = images.target_of(item, direction)
     names = dict(zip("ab", getattr(images.dataset, "domains", ("a", "b")), strict=True))
     return Picture(
         direction,

@@ -91,6 +91,12 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
         paired: bool | None = getattr(self.dataset, "paired", getattr(self.dataset, "joint", None))
         return paired
 
+    def target_of(self, item: dict[str, Any], direction: str) -> torch.Tensor | None:
+        """Returns what a perfect translation of an item gives: its own truth, or the other of the pair, or ``None``."""
+        source, target = direction[0], direction[2]
+        truth: torch.Tensor | None = item.get(f"{source}_truth", item[target] if self.is_paired else None)
+        return truth
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -122,6 +128,11 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
         for plugin in state.pop("plugins"):
             load_plugin_file(plugin)
         self.__dict__.update(state, dataset=pickle.loads(state["dataset"]))
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Indices over the whole of a data set, whose neighbours may be alike."""
+    return [number * length // min(count, length) for number in range(min(count, length))]
 
 
 def _swapped(key: str) -> str:

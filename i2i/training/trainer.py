@@ -18,7 +18,7 @@ from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.logs import Averages, RunLog, say
 from i2i.training.precision import deterministic_algorithms
-from i2i.training.stream import BatchStream, SeededDataset, build_loader
+from i2i.training.stream import BatchStream, SeededDataset, build_loader, spread
 from i2i.training.trackers import Trackers
 from i2i.training.updater import TrainingError, Updater
 from i2i.training.validation import Validation
@@ -226,9 +226,7 @@ class Trainer:
         columns: dict[str, list[Any]] = {}
         policy = (self.pipeline.norm_policy, self.pipeline.dropout_policy)
         with torch.no_grad(), self._translating_weights(), translating(self.pipeline, *policy):
-            length = len(self.run.dataset)
-            count = min(self.settings.sample_count, length)
-            for index in (row * length // count for row in range(count)):  # neighbours are often alike
+            for index in spread(len(self.run.dataset), self.settings.sample_count):
                 item = self.run.dataset[(0, index)]
                 if isinstance(item, I2IError):  # training will name it when it comes to it
                     continue

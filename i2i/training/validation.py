@@ -126,12 +126,10 @@ class Validation:
         return item
 
     def _pair(self, item: dict[str, Any], direction: Direction) -> tuple[Tensor, Tensor]:
-        source, target = direction[0], direction[2]
-        if f"{source}_truth" in item:
-            return item[source], item[f"{source}_truth"]
-        if self.dataset.is_paired:
-            return item[source], item[target]
-        raise DataError(
-            "these images have no true translation to compare with: their data set is unpaired",
-            ["metrics that compare need type: paired, labels or synthetic"],
-        )
+        target = self.dataset.target_of(item, direction)
+        if target is None:
+            raise DataError(
+                "these images have no true translation to compare with: their data set is unpaired",
+                ["metrics that compare need type: paired, labels or synthetic"],
+            )
+        return item[direction[0]], target
