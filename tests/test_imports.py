@@ -17,6 +17,7 @@ RULES: dict[str, set[str]] = {
     "errors": set(),
     "signals": {"errors"},
     "atomic": {"errors"},
+    "torch_files": {"errors"},
     "progress": set(),
     "decoding": {"errors"},
     "rasters": {"errors", "decoding"},
@@ -31,7 +32,10 @@ RULES: dict[str, set[str]] = {
     "data": {"errors", "progress", "registry", "decoding", "rasters", "images", "codecs"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
-    "training": {"errors", "signals", "atomic", "images", "codecs", "plugins", "pipelines.base", "pipelines.policy"},
+    "training": {
+        *("errors", "signals", "atomic", "torch_files", "images", "codecs", "plugins"),
+        *("pipelines.base", "pipelines.policy"),
+    },
     # The experiment layer: from a document to a run and its bundle.
     "checks": {"errors", "registry", "config", "plugins", "build", "pipelines.base", "training"},
     "bundle": {"errors", "atomic", "codecs", "registry", "config", "plugins", "build", "pipelines.base", "training"},
@@ -87,6 +91,7 @@ RULES: dict[str, set[str]] = {
         "training",
     },
     "api": {"errors", "experiment", "run"},
+    "verification": {"errors", "config", "experiment", "run", "training"},
     "testing": {"errors", "registry", "config", "build", "codecs", "pipelines.base", "training.stream"},
 }
 # The top of the building: sees everything below.

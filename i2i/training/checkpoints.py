@@ -9,6 +9,7 @@ import torch
 
 from i2i.atomic import write_atomically
 from i2i.errors import CheckpointError
+from i2i.torch_files import load_torch_file
 
 _NAME = re.compile(r"step_(\d+)\.ckpt$")
 
@@ -74,10 +75,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is no checkpoint, or damaged.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises a dozen types on damaged files
-        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    state = load_torch_file(path, "checkpoint")
     if not isinstance(state, dict) or not {"step", "config", "networks", "optimizers"} <= state.keys():
         raise CheckpointError(f"{path}: not a checkpoint of i2i")
     return state
