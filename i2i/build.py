@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from i2i.config import Node
-from i2i.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError
+from i2i.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError, shortened
 from i2i.registry import REGISTRIES, Nested, Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -191,8 +191,7 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any] | None = None) -> Any:

@@ -1,8 +1,7 @@
 """YAML documents as trees of nodes that know their file and line.
 
-The dialect is YAML 1.2's core schema with three restrictions: booleans are ``true`` and ``false`` only, duplicate keys
-are errors, and tags and merge keys are refused. ``extends`` chains documents: mappings merge, lists replace, and a
-mapping whose ``type`` changes is replaced whole. Command-line overrides are one more document on top.
+``extends`` chains documents: mappings merge, lists replace, and a mapping whose ``type`` changes is replaced whole.
+Command-line overrides are one more document on top.
 """
 
 import re
@@ -13,45 +12,15 @@ from typing import Any
 
 import yaml
 
-from i2i.errors import ConfigError, Problem
+from i2i.dialect import MAX_BYTES, MAX_DEPTH, MAX_NODES, compose, scalar, unusable
+from i2i.dialect import dump as dump  # what parse reads back
+from i2i.errors import ConfigError, Problem, shortened
 
 COMMAND_LINE = "<command line>"
-MAX_NODES = 100_000  # an alias bomb of a few lines stands for billions of nodes
+MAX_CHAIN = 50
 
 Key = str | int
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=", re.ASCII)
-
-_SCALARS = {
-    "bool": (r"true|false", "tf"),
-    "null": (r"null|~|", "n~\0"),
-    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    "float": (
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-}
-
-
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-
-class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        # PyYAML writes these line breaks of Unicode as they are, and reads them back as spaces, unless quoted so.
-        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-for _tag, (_pattern, _first) in _SCALARS.items():
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
-        )
 
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
@@ -129,7 +98,7 @@ def _has_item(children: Any, key: Key) -> bool:
 
 def merge(base: Node, over: Node) -> Node:
     """Lays one document over another."""
-    if isinstance(base.value, list) and over.is_mapping and over.value and all(key.isdigit() for key in over.value):
+    if isinstance(base.value, list) and over.is_mapping and over.value and all(map(_is_index, over.value)):
         return _merge_items(base, over)
     if not base.is_mapping or not over.is_mapping:
         return over
@@ -140,6 +109,10 @@ def merge(base: Node, over: Node) -> Node:
         merged[key] = merge(merged[key], child) if key in merged else child
     # An override adds to a mapping that stands in a file; only what it sets itself is its own.
     return replace(base if over.place == COMMAND_LINE else over, value=merged)
+
+
+def _is_index(key: str) -> bool:
+    return key.isascii() and key.isdigit()
 
 
 def _is_another(base: Node, over: Node) -> bool:
@@ -156,8 +129,9 @@ def _merge_items(base: Node, over: Node) -> Node:
     merged = list(base.value)
     problems = []
     for key, child in over.items():
-        if int(key) < len(merged):
-            merged[int(key)] = merge(merged[int(key)], child)
+        index = int(key) if len(key) < 10 else len(merged)
+        if index < len(merged):
+            merged[index] = merge(merged[index], child)
         else:
             problems.append(child.problem(f"the list has {len(merged)} items, counted from 0"))
     if problems:
@@ -179,28 +153,55 @@ def load_config(config: str | Path | Mapping[str, Any], overrides: Sequence[str]
         ConfigError: A file cannot be read or parsed, or an override has no such form.
     """
     if isinstance(config, Mapping):
-        base = _absolute_plugins(node_of(config, place="<config>"), Path.cwd())
+        base = _absolute_plugins(_document(config), Path.cwd())
     else:
         base = _load_chain(Path(config), ())
     root = merge(base, parse_overrides(overrides))
     return _absolute_plugins(root, Path.cwd())  # those named on the command line
 
 
+def _document(config: Mapping[str, Any]) -> Node:
+    """Makes a document of plain data, which must be what a YAML could hold."""
+    try:
+        root = node_of(config, place="<config>")
+    except RecursionError:
+        raise ConfigError([Problem("<config>", (), "nested too deeply")]) from None
+    problems = list(_unusable_values(root))
+    if problems:
+        raise ConfigError(problems)
+    return root
+
+
+def _unusable_values(node: Node) -> Iterator[Problem]:
+    if isinstance(node.value, dict | list):
+        for key in node.value if isinstance(node.value, dict) else ():
+            if not isinstance(key, str):
+                yield node.problem(f"a key must be plain text, got {key!r}")
+        for child in node.value.values() if isinstance(node.value, dict) else node.value:
+            yield from _unusable_values(child)
+    elif unusable(node.value):
+        yield node.problem(unusable(node.value))
+
+
 def _load_chain(path: Path, chain: tuple[Path, ...]) -> Node:
     root = parse_file(path)
-    resolved = path.resolve()
     extends = root.get("extends")
     if extends is None:
         return _absolute_plugins(root, path.parent)
     if not isinstance(extends.value, str):
         raise ConfigError([extends.problem("expected the path of another YAML, relative to this one")])
     parent = path.parent / extends.value
-    chain = (*chain, resolved)
-    if parent.resolve() in chain:
-        shown = " -> ".join(link.name for link in (*chain, parent.resolve()))
-        raise ConfigError([extends.problem(f"a cycle of documents that extend one another: {shown}")])
-    if not parent.is_file():
-        raise ConfigError([extends.problem(f"no file {str(parent)!r}")])
+    chain = (*chain, path.resolve())
+    if len(chain) > MAX_CHAIN:
+        raise ConfigError([extends.problem(f"more than {MAX_CHAIN} documents that extend one another")])
+    try:
+        if parent.resolve() in chain:
+            shown = " -> ".join(link.name for link in (*chain, parent.resolve()))
+            raise ConfigError([extends.problem(f"a cycle of documents that extend one another: {shown}")])
+        if not parent.is_file():
+            raise ConfigError([extends.problem(f"no file {str(parent)!r}")])
+    except OSError as error:
+        raise ConfigError([extends.problem(f"cannot be read: {error.strerror}")]) from None
     return merge(_load_chain(parent, chain), _absolute_plugins(root, path.parent).without(["extends"]))
 
 
@@ -218,16 +219,22 @@ def _absolute_plugins(root: Node, folder: Path) -> Node:
 def parse_file(path: Path) -> Node:
     """Parses one YAML file, not what it extends."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError([Problem(str(path), (), "no such file")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), (), "not a text file in UTF-8")]) from None
     except OSError as error:
         raise ConfigError([Problem(str(path), (), f"cannot be read: {error.strerror}")]) from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError([Problem(f"{path}:1", (), f"more than {MAX_BYTES:,} bytes, which is no configuration")])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(f"{path}:{line}", (), "not a text file in UTF-8")]) from None
     root = parse(text, str(path))
     if not root.is_mapping:
-        raise ConfigError([Problem(str(path), (), "expected a mapping such as 'pipeline: {type: cyclegan}'")])
+        raise ConfigError([Problem(root.place, (), "expected a mapping such as 'pipeline: {type: cyclegan}'")])
     return root
 
 
@@ -237,20 +244,11 @@ def parse(text: str, source: str) -> Node:
     Raises:
         ConfigError: The text is no YAML of the dialect; holds every problem found.
     """
-    try:
-        tree = _Loader(text).get_single_node()
-        if tree is None:
-            return Node(None, f"{source}:1")
-        walk = _Walk(source)
-        root = walk.node(tree, (), ())
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{source}:{mark.line + 1}" if mark else source
-        raise ConfigError([Problem(place, (), f"not valid YAML: {error.problem or error.context}")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(source, (), f"not valid YAML: {' '.join(str(error).split())}")]) from None
-    except RecursionError:
-        raise ConfigError([Problem(source, (), "nested too deeply")]) from None
+    tree = compose(text, source)
+    if tree is None:
+        return Node(None, f"{source}:1")
+    walk = _Walk(source)
+    root = walk.node(tree, (), ())
     if walk.problems:
         raise ConfigError(walk.problems)
     return root
@@ -267,7 +265,7 @@ class _Walk:
     def node(self, tree: yaml.Node, path: tuple[Key, ...], ancestors: tuple[int, ...]) -> Node:
         place = f"{self.source}:{tree.start_mark.line + 1}"
         self.count += 1
-        if id(tree) in ancestors or self.count > MAX_NODES:
+        if id(tree) in ancestors or self.count > MAX_NODES or len(path) > MAX_DEPTH:  # aliases multiply
             if not self.problems:
                 self.problems.append(Problem(place, path, "an alias that contains itself, or too many values"))
             return Node(None, place, path)
@@ -280,7 +278,11 @@ class _Walk:
             children = [self.node(child, (*path, i), ancestors) for i, child in enumerate(tree.value)]
             return Node(children, place, path)
         assert isinstance(tree, yaml.ScalarNode)  # the third and last kind
-        return Node(self._scalar(tree, place, path), place, path)
+        try:
+            return Node(scalar(tree), place, path)
+        except ValueError as error:
+            self.problems.append(Problem(place, path, str(error)))
+            return Node(None, place, path)
 
     def _mapping(self, tree: yaml.MappingNode, path: tuple[Key, ...], ancestors: tuple[int, ...]) -> dict[str, Node]:
         children: dict[str, Node] = {}
@@ -289,6 +291,8 @@ class _Walk:
             key = key_tree.value
             if not isinstance(key_tree, yaml.ScalarNode) or not isinstance(key, str):
                 self.problems.append(Problem(place, path, "a key must be plain text"))
+            elif unusable(key):
+                self.problems.append(Problem(place, (*path, key), unusable(key)))
             elif key == "<<":
                 self.problems.append(Problem(place, (*path, key), "merge keys are not supported, use 'extends'"))
             elif key in children:
@@ -299,26 +303,6 @@ class _Walk:
                 child = self.node(value_tree, (*path, key), ancestors)
                 children[key] = replace(child, place=place)
         return children
-
-    def _scalar(self, tree: yaml.ScalarNode, place: str, path: tuple[Key, ...]) -> Any:
-        kind = tree.tag.removeprefix("tag:yaml.org,2002:")
-        text = tree.value
-        if kind == "str":
-            return text
-        if kind == "bool" and text in ("true", "false"):
-            return text == "true"
-        if kind == "null":
-            return None
-        try:
-            if kind == "int":
-                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-            if kind == "float":
-                return float(re.sub(r"\.(inf|nan)", r"\1", text, flags=re.IGNORECASE))
-        except ValueError as error:
-            self.problems.append(Problem(place, path, f"not a number: {error}"))
-            return None
-        self.problems.append(Problem(place, path, f"the tag {tree.tag!r} is not supported"))
-        return None
 
 
 def is_override(argument: str) -> bool:
@@ -345,11 +329,13 @@ def parse_overrides(overrides: Sequence[str]) -> Node:
             raise ConfigError([problem])
         dotted, _, text = override.partition("=")
         keys: tuple[Key, ...] = tuple(dotted.split("."))
+        if len(keys) > MAX_DEPTH:
+            raise ConfigError([Problem(COMMAND_LINE, keys[:3], "nested too deeply")])
         try:
             value = parse(text, COMMAND_LINE)
         except ConfigError as error:
             message = error.problems[0].message
-            raise ConfigError([Problem(COMMAND_LINE, keys, f"{message} in {text!r}")]) from None
+            raise ConfigError([Problem(COMMAND_LINE, keys, f"{message} in {shortened(repr(text))}")]) from None
         node = _relocated(value, keys)
         for depth in range(len(keys) - 1, -1, -1):
             node = Node({str(keys[depth]): node}, COMMAND_LINE, keys[:depth])
@@ -365,8 +351,3 @@ def _relocated(node: Node, path: tuple[Key, ...]) -> Node:
     elif isinstance(value, list):
         value = [_relocated(child, (*path, i)) for i, child in enumerate(value)]
     return Node(value, COMMAND_LINE, path)
-
-
-def dump(data: Any) -> str:
-    """Writes plain data as YAML that :func:`parse` reads back to the same values."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -4,6 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
+def printable(text: str) -> str:
+    """Returns text as one line that a terminal takes as text: line breaks and control characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Returns the beginning of a text that is longer than what a message needs to show of it."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class I2IError(Exception):
     """Base of all errors that are the user's to solve.
 
@@ -78,8 +90,8 @@ class Problem:
     hints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        where = f"{self.place} {'.'.join(map(str, self.path))}".rstrip()
-        return "\n".join([f"{where}: {self.message}", *(f"    {hint}" for hint in self.hints)])
+        where = f"{self.place} {'.'.join(shortened(str(key)) for key in self.path)}".rstrip()
+        return "\n".join(map(printable, [f"{where}: {self.message}", *(f"    {hint}" for hint in self.hints)]))
 
 
 class ConfigError(I2IError):
