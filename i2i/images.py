@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from i2i.atomic import write_bytes
-from i2i.decoding import MAX_PIXELS, Refused, decode, fit_channels
+from i2i.decoding import MAX_PIXELS, Refused, decode, fit_channels, recognize
 from i2i.errors import DataError
 from i2i.rasters import decode_raster, encode_raster, is_raster
 
@@ -63,6 +63,8 @@ def load_image(
     try:
         with open_regular(path) as file:
             is_picture = not is_raster(file)
+            if is_picture:
+                recognize(file)  # a film of many gigabytes is not read to find that it is none
             data = file.read()
         if is_picture:
             return decode(data, channels, max_pixels)
@@ -91,9 +93,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return path.open("rb")
 
 
-def describe_os_error(error: OSError) -> str:
-    """Says in a few lower-case words why a file cannot be opened."""
-    known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder", PermissionError: "may not be read"}
+def describe_os_error(error: OSError, use: str = "read") -> str:
+    """Says in a few lower-case words why a file cannot be opened; ``use`` is what for, ``read`` or ``written``."""
+    known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder", PermissionError: f"may not be {use}"}
     return known.get(type(error), (error.strerror or str(error)).lower())
 
 
@@ -183,7 +185,7 @@ def save_image(
     try:
         write_bytes(path, data, durable=durable)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {describe_os_error(error)}") from error
+        raise DataError(f"{path}: cannot be written: {describe_os_error(error, 'written')}") from error
 
 
 def make_grid(columns: Mapping[str, Sequence[Any] | torch.Tensor | np.ndarray], *, gap: int = 4) -> np.ndarray:

@@ -146,28 +146,30 @@ def _translate(
 
     info, direction = translator.info, options.direction
     source, output_codec = translator.codecs(direction)
-    folds_case = target.prepare(output_codec)
     lists = target.folder if target.file is None else None
-    manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
-    refusals = Refusals(lists and lists / "refused.jsonl")
-    files = Files(target.folder, manifest, options, source, output_codec)
-    print(
-        f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
-        f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",
-        flush=True,
-    )
-    with StopRequest() as stop, Progress("", None, count="images") as progress:
-        jobs = name_jobs(inputs.root, folders, target, folds_case, refusals.add, progress.say)
-        translation = FolderTranslation(
-            translator, files, options, refusals, lambda: stop.number is not None,
-            lambda tally: progress.reach(tally.translated, f"skipped {tally.skipped}, refused {refusals.count}"),
-        )  # fmt: skip
-        tally = translation.run(jobs)
-    for name, reason in unreadable:
-        refusals.add(name, reason)
-    for file in (refusals, manifest):
-        with suppress(OSError):  # a full disk: what it did not take is in the tally
-            file.close()
+    with target.prepare(output_codec) as workshop:
+        refusals = Refusals(lists and lists / "refused.jsonl", keep=not workshop.is_alone)
+        manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
+        files = Files(workshop, manifest, options, source, output_codec)
+        print(
+            f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
+            f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",
+            flush=True,
+        )
+        if lists and not workshop.is_alone:
+            print(f"another job is writing into {lists} as well")
+        with StopRequest() as stop, Progress("", None, count="images") as progress:
+            jobs = name_jobs(inputs.root, folders, target, workshop.folds_case, refusals.add, progress.say)
+            translation = FolderTranslation(
+                translator, files, options, refusals, lambda: stop.number is not None,
+                lambda tally: progress.reach(tally.translated, f"skipped {tally.skipped}, refused {refusals.count}"),
+            )  # fmt: skip
+            tally = translation.run(jobs)
+        for name, reason in unreadable:
+            refusals.add(name, reason)
+        for file in (refusals, manifest):
+            with suppress(OSError):  # a full disk: what it did not take is in the tally
+                file.close()
     output = target.folder / (target.file or "")
     _report(tally, refusals, inputs, output)
     if tally.trouble:

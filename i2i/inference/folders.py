@@ -75,7 +75,7 @@ class FolderTranslation:
         self.translator, self.files, self.options, self.refusals = translator, files, options, refusals
         self.stopping, self.progress = stopping, progress
         self.tally = Tally()
-        self._writing: deque[tuple[Loaded, int, Future[None]]] = deque()
+        self._writing: deque[tuple[Loaded, int, Future[str]]] = deque()
         self._written_bytes = 0
         self._failures = {"translating": 0, "writing": 0}  # in a row
 
@@ -175,15 +175,16 @@ class FolderTranslation:
         image, size, future = self._writing.popleft()
         self._written_bytes -= size
         try:
-            future.result()
+            outcome = future.result()
         except Refused as error:
             self.refusals.add(image.job.input, str(error))
         except OSError as error:
-            self._fail("writing", image, f"its translation cannot be written: {describe_os_error(error)}")
+            self._fail("writing", image, f"its translation cannot be written: {describe_os_error(error, 'written')}")
         else:
             self._failures["writing"] = 0
-            self.tally.translated += 1
-            self.tally.replaced += image.replaces
+            self.tally.translated += outcome != "done"
+            self.tally.replaced += outcome == "replaced"
+            self.tally.skipped += outcome == "done"
             self.tally.notes.update(image.notes)
         self.progress(self.tally)
 

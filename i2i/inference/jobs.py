@@ -1,6 +1,8 @@
 """One image of a folder, from its file to the file of its translation."""
 
-import uuid
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from i2i.images import describe_os_error, save_image
 from i2i.inference.inputs import Refuse
 from i2i.inference.manifest import Manifest
 from i2i.inference.targets import LOSSY, Target, folded, output_names
+from i2i.inference.workshop import WORKSHOPS, Workshop
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,6 @@ class Loaded:
         array: ``[H, W, C]`` as the input's codec loads it; empty where the translation is done, or the image refused.
         notes: The conversions that were made.
         input_bytes: Size of the file.
-        replaces: Whether the translation takes the place of an older one.
         is_done: Whether it was translated before.
         refusal: Why it cannot be translated.
     """
@@ -114,7 +116,6 @@ class Loaded:
     array: np.ndarray
     notes: tuple[str, ...] = ()
     input_bytes: int = 0
-    replaces: bool = False
     is_done: bool = False
     refusal: str = ""
 
@@ -126,22 +127,26 @@ class Files:
     """Reads the images and writes the translations of a job; any thread may call any method.
 
     Args:
-        folder: Of the translations.
+        workshop: Of this job, in the folder of the translations.
         manifest: What is done.
         options: How to translate.
         source: What the model takes.
         target: What it makes.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, options: Options, source: Codec, target: Codec) -> None:
-        self.folder, self.manifest, self.options = folder, manifest, options
+    def __init__(self, workshop: Workshop, manifest: Manifest, options: Options, source: Codec, target: Codec) -> None:
+        self.workshop, self.manifest, self.options = workshop, manifest, options
+        self.folder = workshop.folder
         self.source, self.target = source, target
 
     def read(self, job: Job) -> Loaded:
         """Reads an image unless its translation is done; what is wrong with it becomes its ``refusal``."""
         try:
-            input_bytes, replaces, is_done = self._look(job)
-            if is_done:
+            source = job.source.stat()
+            status = _status(self.folder / job.output)
+            if status is not None and os.path.samestat(status, source):
+                raise Refused(f"its translation would replace the original: {job.output}")
+            if self._is_done(job, source.st_size, status):
                 return Loaded(job, _NOTHING, is_done=True)
             array, notes = self.source.load(job.source, self.options.half)
         except Refused as error:
@@ -150,60 +155,78 @@ class Files:
             return Loaded(job, _NOTHING, refusal=error.message.removeprefix(f"{job.source}: "))
         except OSError as error:
             return Loaded(job, _NOTHING, refusal=describe_os_error(error))
-        return Loaded(job, array, notes, input_bytes, replaces)
+        return Loaded(job, array, notes, source.st_size)
 
-    def _look(self, job: Job) -> tuple[int, bool, bool]:
-        """Returns the file's size, whether there is an older translation, and whether that one will do.
+    def _is_done(self, job: Job, input_bytes: int, status: os.stat_result | None) -> bool:
+        """Tells whether what lies at the translation's place will do.
 
         Raises:
-            Refused: Something else has the translation's name.
-            OSError: The file is missing, or its translation's name is not possible.
+            Refused: It may not be replaced.
+            OSError: The place cannot be.
         """
-        source = job.source.stat()
-        try:
-            output = (self.folder / job.output).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return source.st_size, False, False
-        if (output.st_dev, output.st_ino) == (source.st_dev, source.st_ino):
-            raise Refused(f"its translation would replace the original: {job.output}")
-        if not self.options.overwrite:
-            is_its_own = self.manifest.listed_input(job.output, job.input)
-            if not is_its_own:
-                owner = "as the translation of another image" if is_its_own is False else "and is not in the manifest"
-                raise Refused(f"{job.output} exists {owner}; --overwrite replaces it")
-            if output.st_size and self.manifest.is_done(job.output, job.input, source.st_size):
-                return source.st_size, True, True
-        return source.st_size, True, False
+        if status is None:
+            return False
+        is_its_own = self.manifest.listed_input(job.output, job.input)
+        if not self.options.overwrite and not is_its_own:
+            owner = "as the translation of another image" if is_its_own is False else "and is not in the manifest"
+            raise Refused(f"{job.output} exists {owner}; --overwrite replaces it")
+        if is_its_own is None and not self._is_inside((self.folder / job.output).parent):
+            raise Refused(f"{job.output} lies outside of OUTPUT, where a link leads to, and is not in the manifest")
+        is_whole = stat.S_ISREG(status.st_mode) and status.st_size > 0
+        return not self.options.overwrite and is_whole and self.manifest.is_done(job.output, job.input, input_bytes)
 
-    def write(self, image: Loaded, array: np.ndarray) -> None:
+    def _is_inside(self, folder: Path) -> bool:
+        return folder.resolve().is_relative_to(self.folder.resolve())
+
+    def write(self, image: Loaded, array: np.ndarray) -> str:
         """Writes a translation, whole or not at all, and lists it.
 
         Whatever moment the process is killed at, the next run finds a translation that is listed and there, or does it
         again: a new one is listed just before it appears, so that none is ever taken for someone else's file; one that
-        replaces another is listed just after.
+        replaces another is listed just after, and before it as about to be replaced. Other jobs wait meanwhile.
 
         Args:
             image: What was translated.
             array: ``[H, W, C]`` as files of the output hold it.
 
+        Returns:
+            ``new``; ``replaced``; or ``done`` where another job has been faster.
+
         Raises:
-            Refused: The format does not hold such an image.
+            Refused: The format does not hold such an image, or something else has its place by now.
             OSError: The file cannot be written.
         """
         path = self.folder / image.job.output
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        part = self.workshop.part()
         listing = (image.job.output, image.job.input, image.input_bytes, (array.shape[1], array.shape[0]))
         try:
             save_image(part, array, self.options.format, quality=self.options.quality, palette=self.target.palette)
-            if not image.replaces:
-                self.manifest.append(*listing)
-            part.replace(path)
-            if image.replaces:
-                self.manifest.append(*listing)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.manifest.held():
+                status = _status(path)
+                if self._is_done(image.job, image.input_bytes, status):
+                    return "done"
+                self.manifest.append(*listing, is_made=status is None)
+                self.workshop.place(part, path)
+                if status is not None:
+                    self.manifest.append(*listing)
+            return "new" if status is None else "replaced"
         except DataError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
-                raise error.__cause__ from error
+            cause = error.__cause__
+            if isinstance(cause, FileNotFoundError):
+                raise OSError(errno.ESTALE, f"OUTPUT, or {WORKSHOPS} in it, was removed meanwhile") from error
+            if isinstance(cause, OSError) and cause.errno is not None:
+                raise cause from error
             raise Refused(error.message.removeprefix(f"{part}: ")) from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Returns what is there; a link that leads nowhere is there all the same."""
+    for look in (path.stat, path.lstat):
+        try:
+            return look()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return None

@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -12,6 +11,7 @@ from i2i.codecs import Codec
 from i2i.errors import DataError
 from i2i.images import WRITERS, describe_os_error, save_image
 from i2i.inference.inputs import Inputs
+from i2i.inference.workshop import Workshop
 
 LOSSY = frozenset(("jpg", "jpeg", "webp", "avif"))
 
@@ -51,31 +51,30 @@ class Target:
             [f"formats that do: {', '.join(codec.formats)}"],
         )
 
-    def prepare(self, codec: Codec) -> bool:
-        """Makes the folder, and proves with a tiny image that translations can be written.
+    def prepare(self, codec: Codec) -> Workshop:
+        """Makes the folder and a workshop in it, and proves with a tiny image that translations can be written.
 
         Args:
             codec: Of the translations.
 
-        Returns:
-            Whether the folder takes names that differ only by case for the same name.
-
         Raises:
             DataError: The folder cannot be written, or the format does not hold such images.
         """
-        probe = self.folder / f".i2i-{uuid.uuid4().hex}"
         try:
             if self.file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            save_image(probe, codec.blank(), self.format, palette=codec.palette)
-            folds_case = probe.with_name(probe.name.upper()).exists()
-            probe.unlink()
+            workshop = Workshop(self.folder)
         except OSError as error:
-            raise DataError(f"OUTPUT {self.folder}: cannot be written: {describe_os_error(error)}") from error
+            reason = describe_os_error(error, "written")
+            raise DataError(f"OUTPUT {self.folder}: cannot be written: {reason}") from error
+        probe = workshop.part()
+        try:
+            save_image(probe, codec.blank(), self.format, palette=codec.palette)
         except DataError as error:
+            workshop.close()
             reason = error.message.removeprefix(f"{probe}: ")
             raise DataError(f"OUTPUT {self.folder}: {reason}") from error
-        return folds_case
+        return workshop
 
 
 def find_target(text: str, inputs: Inputs, format: str | None = None, overwrite: bool = False) -> Target:

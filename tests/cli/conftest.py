@@ -3,6 +3,7 @@
 import pytest
 
 from tests.bundles import make_bundle, make_image
+from tests.cli.forking import Forks
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,11 @@ def photos(tmp_path):
     make_image(tmp_path / "in/deep/er/two.png", (16, 21), seed=2)
     make_image(tmp_path / "in/deep/three.webp", (5, 9), seed=3)
     return tmp_path / "in"
+
+
+@pytest.fixture(scope="module")
+def forks(model, tmp_path_factory):
+    """Starts jobs in milliseconds."""
+    server = Forks(model, tmp_path_factory.mktemp("forks") / "log")
+    yield server
+    server.close()

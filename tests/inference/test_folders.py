@@ -13,6 +13,7 @@ from i2i.inference import folders
 from i2i.inference.folders import FolderTranslation
 from i2i.inference.jobs import Files, Job, Loaded, Options
 from i2i.inference.manifest import Manifest, Refusals
+from i2i.inference.workshop import Workshop
 from tests.bundles import make_image, pixels
 
 RGB = ImageCodec(3)
@@ -46,8 +47,11 @@ def setting(tmp_path):
             jobs.append(Job(tmp_path / f"in/{index}.png", f"{index}.png", f"{index}.png"))
         chosen = Options("a2b", **options)
         refusals = Refusals(None)
-        files = Files(tmp_path / "out", Manifest(None, "", {}), chosen, RGB, RGB)
+        (tmp_path / "out").mkdir(exist_ok=True)
+        workshop = Workshop(tmp_path / "out")
+        files = Files(workshop, Manifest(None, "", {}), chosen, RGB, RGB)
         tally = FolderTranslation(translator, files, chosen, refusals).run(jobs)
+        workshop.close()
         for index in range(len(sizes)):
             path = tmp_path / f"out/{index}.png"
             if path.exists():
@@ -118,39 +122,44 @@ def test_a_model_that_changes_the_size_is_refused(setting):
     assert refused == {"0.png": "the model makes 4 x 6 pixels of its 4 x 3"}
 
 
-def image_of(tmp_path, replaces):
-    return Loaded(Job(tmp_path / "in.png", "in.png", "out.png"), np.empty(0), replaces=replaces)
+def image_of(tmp_path):
+    return Loaded(Job(tmp_path / "in.png", "in.png", "out.png"), np.empty(0))
 
 
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_kill_at_any_moment_leaves_nothing_that_looks_done_or_foreign(replaces, tmp_path, monkeypatch):
-    """A new translation is listed before it appears; one that replaces another, after."""
+    """A new translation is listed before it appears; one that replaces another, after, and as unknown before."""
     old = make_image(tmp_path / "out.png", seed=1).read_bytes() if replaces else None
     manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
+    if replaces:
+        manifest.append("out.png", "in.png", 1, (16, 16))
     at_listing = []
+    append = manifest.append
 
-    def note(*arguments):
+    def note(*arguments, is_made=True):
         path = tmp_path / "out.png"
-        at_listing.append(path.read_bytes() if path.exists() else None)
+        at_listing.append((is_made, path.read_bytes() if path.exists() else None))
+        append(*arguments, is_made=is_made)
 
     monkeypatch.setattr(manifest, "append", note)
-    Files(tmp_path, manifest, Options("a2b"), RGB, RGB).write(
-        image_of(tmp_path, replaces), np.zeros((4, 4, 3), np.uint8)
-    )
+    with Workshop(tmp_path) as workshop:
+        files = Files(workshop, manifest, Options("a2b"), RGB, RGB)
+        assert files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8)) == ("replaced" if replaces else "new")
     new = (tmp_path / "out.png").read_bytes()
-    assert new != old and at_listing == [new if replaces else None]
+    assert new != old and at_listing == ([(False, old), (True, new)] if replaces else [(True, None)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.jsonl", "out.png"]
 
 
 def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, monkeypatch):
     manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
-    files = Files(tmp_path, manifest, Options("a2b", format="jpg"), RGB, RGB)
-    with pytest.raises(Refused, match="a 70000 x 1 image of 3 uint8 channels cannot be written as jpg"):
-        files.write(image_of(tmp_path, False), np.zeros((1, 70000, 3), np.uint8))
-    with pytest.raises(Refused, match="cannot be written as jpg"):
-        files.write(image_of(tmp_path, False), np.zeros((4, 4, 2), np.uint8))
-    monkeypatch.setattr("i2i.images.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(OSError, match="full"):
-        files.write(image_of(tmp_path, False), np.zeros((4, 4, 3), np.uint8))
+    with Workshop(tmp_path) as workshop:
+        files = Files(workshop, manifest, Options("a2b", format="jpg"), RGB, RGB)
+        with pytest.raises(Refused, match="a 70000 x 1 image of 3 uint8 channels cannot be written as jpg"):
+            files.write(image_of(tmp_path), np.zeros((1, 70000, 3), np.uint8))
+        with pytest.raises(Refused, match="cannot be written as jpg"):
+            files.write(image_of(tmp_path), np.zeros((4, 4, 2), np.uint8))
+        monkeypatch.setattr("i2i.images.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     assert not (tmp_path / "manifest.jsonl").read_bytes()

@@ -1,0 +1,64 @@
+"""Locks on open files: between processes and, where the file system passes them on, between machines.
+
+The system lets go of them when a process ends, however it ends, so none is ever left over.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+if sys.platform == "win32":
+    import msvcrt
+    import os
+
+    _FAR = 1 << 62  # the byte that stands for the file: a locked one can be neither read nor written
+
+    def _take(file: int) -> None:
+        os.lseek(file, _FAR, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+    def _give_back(file: int) -> None:
+        os.lseek(file, _FAR, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _take(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _give_back(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def try_lock(file: int) -> bool | None:
+    """Locks an open file.
+
+    Args:
+        file: Its descriptor, open for writing.
+
+    Returns:
+        Whether it is locked now; ``False`` where another process has it, ``None`` where the file system has no locks.
+    """
+    try:
+        _take(file)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+@contextmanager
+def locked(file: int) -> Iterator[None]:
+    """Waits for an open file's lock and holds it; where the file system has no locks, goes on without."""
+    pause = 0.0005  # seconds
+    while (taken := try_lock(file)) is False:
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    try:
+        yield
+    finally:
+        if taken:
+            _give_back(file)

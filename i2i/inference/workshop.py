@@ -1,0 +1,108 @@
+"""Where a job makes its files before they are renamed into place."""
+
+import errno
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from i2i.inference.locks import try_lock
+
+WORKSHOPS = ".i2i"  # inside of OUTPUT
+
+
+class Workshop:
+    """A job's own folder ``OUTPUT/.i2i/ID``, gone when the job has ended.
+
+    A living job holds the lock of its workshop; what a killed one has left is removed by the next job.
+
+    Args:
+        folder: OUTPUT, which exists.
+
+    Attributes:
+        folder: OUTPUT.
+        is_alone: Whether no other job was at work in OUTPUT when this one began.
+        folds_case: Whether OUTPUT takes names that differ only by case for the same name.
+
+    Raises:
+        OSError: OUTPUT cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path, self._lock = _enter(folder / WORKSHOPS)
+        self.is_alone = self._sweep()
+        self.folds_case = (self._path / "LOCK").exists()
+
+    def _sweep(self) -> bool:
+        """Removes what killed jobs have left; returns whether there is no living one."""
+        is_alone = True
+        for path in (self.folder / WORKSHOPS).iterdir():
+            if path == self._path:
+                continue
+            with suppress(OSError):  # it ends at this moment, or is not ours to remove
+                file = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    taken = try_lock(file)
+                    is_alone &= taken is not False
+                    if taken:
+                        shutil.rmtree(path)
+                finally:
+                    os.close(file)
+        return is_alone
+
+    def part(self) -> Path:
+        """Names a file to be made."""
+        return self._path / uuid.uuid4().hex
+
+    def place(self, part: Path, path: Path) -> None:
+        """Gives a finished file its final place, in one step.
+
+        Raises:
+            OSError: It cannot be there.
+        """
+        try:
+            part.replace(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            near = path.with_name(f".{part.name}")  # this folder of OUTPUT lies on another disk
+            try:
+                shutil.copyfile(part, near)
+                near.replace(path)
+            finally:
+                near.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        os.close(self._lock)
+        shutil.rmtree(self._path, ignore_errors=True)
+        with suppress(OSError):  # other jobs are in there
+            self._path.parent.rmdir()
+
+    def __enter__(self) -> "Workshop":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _enter(workshops: Path) -> tuple[Path, int]:
+    """Makes a workshop and locks it; again where another job has swept it away in between."""
+    for trials in range(100):
+        path = workshops / uuid.uuid4().hex
+        try:
+            workshops.mkdir(exist_ok=True)
+            path.mkdir()
+            file = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except (FileNotFoundError, FileExistsError):
+            if trials == 99:
+                raise
+            continue
+        try_lock(file)
+        with suppress(FileNotFoundError):
+            if (path / "lock").stat().st_ino == os.fstat(file).st_ino:
+                return path, file
+        os.close(file)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
