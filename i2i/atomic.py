@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+_LEFTOVER = "." + "[0-9a-f]" * 32 + ".tmp"
+
 
 def write_atomically(
     path: str | os.PathLike[str], write: Callable[[BinaryIO], object], *, durable: bool = True
@@ -43,3 +45,9 @@ def write_atomically(
 def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview, *, durable: bool = False) -> None:
     """Replaces a file's content in one step; see :func:`write_atomically`."""
     write_atomically(path, lambda file: file.write(data), durable=durable)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a kill left half written in a folder that nobody else writes to now."""
+    for leftover in folder.glob(_LEFTOVER) if folder.is_dir() else ():
+        leftover.unlink(missing_ok=True)

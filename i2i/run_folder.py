@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from i2i.atomic import write_bytes
+from i2i.atomic import remove_leftovers, write_bytes
+from i2i.bundle import read_info
 from i2i.config import dump
 from i2i.errors import CheckpointError, I2IError
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints, load
+from i2i.training.settings import TrainerSettings
 
 Report = Callable[[str], None]
 
@@ -58,7 +60,7 @@ def find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | No
         return None
     if resume == "auto":
         state = Checkpoints(folder / "checkpoints").load_newest(report)
-        if state is None and (folder / "model.safetensors").exists():
+        if state is None and (folder / "model.safetensors").exists() and not _died_in_first_save(folder):
             raise CheckpointError(
                 f"{folder}: holds a model, and no checkpoint to continue from",
                 ["start in another folder: --out DIR"],
@@ -76,6 +78,13 @@ def find_state(folder: Path, resume: str, report: Report) -> dict[str, Any] | No
     if state is None:
         raise CheckpointError(f"--resume {path}: the folder holds no checkpoints")
     return state
+
+
+def _died_in_first_save(folder: Path) -> bool:
+    """Whether a run was killed when it had written its first model, and not yet the checkpoint that follows it."""
+    info = read_info(folder / "model.safetensors")
+    every = info.config.get("trainer", {}).get("checkpoint_every", TrainerSettings.checkpoint_every)
+    return (folder / "checkpoints").is_dir() and info.step <= every
 
 
 def _occupied(folder: Path) -> I2IError:
@@ -96,7 +105,7 @@ def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
         if is_new or (length is not None and before is not None and length >= before):
             now["trainer"].pop(key, None)
             then["trainer"].pop(key, None)
-    differences = [f"{path}: {old} in the run, {new} now" for path, old, new in _differences((), then, now)]
+    differences = [f"{path}: {old} in the run, {new} now" for path, old, new in differing(then, now)]
     if differences:
         raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
 
@@ -104,10 +113,11 @@ def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
 _ABSENT = "nothing"
 
 
-def _differences(path: Sequence[str], old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+def differing(old: Any, new: Any, path: Sequence[str] = ()) -> list[tuple[str, Any, Any]]:
+    """Lists where two documents differ: the key, with dots, its value in the old one and in the new one."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
-        return [d for key in keys for d in _differences([*path, key], old.get(key, _ABSENT), new.get(key, _ABSENT))]
+        return [d for key in keys for d in differing(old.get(key, _ABSENT), new.get(key, _ABSENT), [*path, key])]
     return [] if old == new else [(".".join(path), old, new)]
 
 
@@ -120,6 +130,9 @@ def prepare(folder: Path, config: dict[str, Any], state: dict[str, Any] | None, 
             folder = _claim(folder)
         folder.mkdir(parents=True, exist_ok=True)
         Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        for place in (folder, folder / "samples"):
+            remove_leftovers(place)
         write_bytes(folder / "config.yaml", dump(config).encode(), durable=True)
     except OSError as error:
         raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error

@@ -6,12 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from i2i.atomic import write_atomically
+from i2i.atomic import remove_leftovers, write_atomically
 from i2i.errors import CheckpointError
 from i2i.torch_files import load_torch_file
 
 _NAME = re.compile(r"step_(\d+)\.ckpt$")
+
+
+class _Config(BaseModel, strict=True, extra="allow"):
+    trainer: dict[str, JsonValue]
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+class _Parts(BaseModel, strict=True):
+    """What every checkpoint holds; the rest is for those to check who read it."""
+
+    step: int = Field(ge=0, lt=1 << 53)
+    config: _Config
+    networks: dict[str, Any]
+    optimizers: dict[str, dict[str, Any]]
 
 
 class Checkpoints:
@@ -46,8 +61,7 @@ class Checkpoints:
         for path in self.paths():
             if step_of(path) > step:
                 path.replace(path.with_name(f"{path.name}.set_aside"))
-        for leftover in self.folder.glob(".*.tmp") if self.folder.is_dir() else ():
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def load_newest(self, report: Callable[[str], None]) -> dict[str, Any] | None:
         """Reads the newest checkpoint that can be read, or ``None`` where there is none at all.
@@ -70,14 +84,18 @@ class Checkpoints:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU.
+    """Reads a checkpoint onto the CPU; see :func:`i2i.torch_files.load_torch_file` for what is refused.
 
     Raises:
         CheckpointError: The file is no checkpoint, or damaged.
     """
-    state = load_torch_file(path, "checkpoint")
-    if not isinstance(state, dict) or not {"step", "config", "networks", "optimizers"} <= state.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of i2i")
+    state: dict[str, Any] = load_torch_file(path, "checkpoint")
+    try:
+        _Parts.model_validate(state)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its content"
+        raise CheckpointError(f"{path}: not a checkpoint of i2i: {where}: {first['msg']}") from None
     return state
 
 
