@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from i2i.integrity import broken_chunk, shortfall, uncovered
+
 MAX_PIXELS = 10**9
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 MODE_NOTES = {
@@ -41,6 +43,10 @@ class Refused(ValueError):
         self.hints = hints
 
 
+class Damaged(Refused):
+    """A file that is no image, or a broken one."""
+
+
 def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decodes an image file's bytes.
 
@@ -56,6 +62,8 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
         Refused: The bytes are no image, are damaged, or do not fit ``channels`` without loss.
     """
     image = identify(BytesIO(data), max_pixels)
+    if image.format == "PNG" and (broken := broken_chunk(data)):
+        raise Damaged(f"damaged PNG file: {broken}")
     deep = is_deep(image)
     rotation = orientation(image, data)  # before the pixels: a TIFF that Pillow has turned no longer tells
     try:
@@ -63,7 +71,7 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
     except (MemoryError, Refused):
         raise
     except Exception as error:  # decoders raise anything on damaged data
-        raise Refused(f"damaged {image.format} file: {error}") from error
+        raise Damaged(f"damaged {image.format} file: {error}") from error
     notes = [MODE_NOTES[image.mode]] if not deep and image.mode in MODE_NOTES else []
     if rotation != 1:
         array = _rotated(array, rotation) if image.format != "TIFF" else array  # both libraries turn TIFFs themselves
@@ -76,29 +84,52 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     """Reads an image's header only.
 
     Raises:
-        Refused: No known image format, a damaged header, too many pixels, or more than one picture in the file.
+        Refused: No known image format, a damaged header, too many pixels, fewer bytes than they need, or more than one
+            picture in the file.
+    """
+    name = recognize(stream)
+    try:
+        image = Image.OPEN[name][0](stream, "")  # Image.open would refuse sizes that are fine here
+        frames = _count_frames(image)
+        short = shortfall(image, stream)
+    except Exception as error:  # decoders raise anything on damaged headers
+        detail = _describe_tiff(stream) if name == "TIFF" else ""
+        raise Refused(detail) if detail else Damaged(f"damaged {name} header: {error}") from error
+    check_pixels(image.size, max_pixels)
+    if frames > 1:
+        raise Refused(f"holds {frames} pictures, only one can be used", ("split it into one file per picture",))
+    if short:
+        raise Damaged(short)
+    if name == "GIF" and (left := uncovered(image)):
+        raise Refused(left, ("flatten it onto a background first",))
+    return image
+
+
+def recognize(stream: BinaryIO) -> str:
+    """Returns the format that a file's first bytes are of, one of ``FORMATS``; the stream is left at its start.
+
+    Raises:
+        Damaged: They are of none; says what the file is instead.
     """
     Image.init()
     prefix = stream.read(64)
+    stream.seek(0)
     for name in FORMATS:
-        # Image.open would warn about, and then refuse, sizes that are fine here.
-        factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or accept is None or accept(prefix) is not True:
-            continue
-        stream.seek(0)
-        try:
-            image = factory(stream, "")
-            frames = _count_frames(image)
-        except Exception as error:  # decoders raise anything on damaged headers
-            detail = _describe_tiff(stream) if name == "TIFF" else ""
-            raise Refused(detail or f"damaged {name} header: {error}") from error
-        width, height = image.size
-        if width * height > max_pixels:
-            raise Refused(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
-        if frames > 1:
-            raise Refused(f"holds {frames} pictures, only one can be used", ("split it into one file per picture",))
-        return image
-    raise Refused(_describe_foreign(prefix))
+        accept = Image.OPEN.get(name, (None, None))[1]
+        if accept is not None and accept(prefix) is True:
+            return name
+    raise Damaged(_describe_foreign(prefix))
+
+
+def check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    """Refuses what claims too many pixels.
+
+    Raises:
+        Refused: Width times height is more than ``max_pixels``.
+    """
+    width, height = size
+    if width * height > max_pixels:
+        raise Refused(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
 
 
 def is_deep(image: ImageFile.ImageFile) -> bool:
@@ -181,14 +212,14 @@ def _decode_pillow(image: ImageFile.ImageFile) -> np.ndarray:
 
 
 def _decode_deep(image: ImageFile.ImageFile, data: bytes) -> np.ndarray:
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
     if image.mode == "CMYK" or (image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC) != 2):
         raise Refused("16-bit colours other than RGB cannot be used", ("convert it to RGB first",))
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
-        raise Refused(f"damaged {image.format} file: its 16-bit samples cannot be decoded")
+        raise Damaged(f"damaged {image.format} file: its 16-bit samples cannot be decoded")
     if image.format == "PPM":
         array = np.round(array * (65535 / _ppm_maximum(image))).astype(np.uint16)
     order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import TiffImagePlugin
 
-from i2i.decoding import MAX_PIXELS, Refused
+from i2i.decoding import MAX_PIXELS, Damaged, Refused, check_pixels
+from i2i.integrity import shortfall_of_tiff
 
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,9 +31,7 @@ def is_raster(stream: BinaryIO) -> bool:
     if not prefix.startswith(_TIFF):
         return False
     try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if b"+" in prefix[:4] else 8))
-        stream.seek(tags.next)
-        tags.load(stream)
+        tags = _tags(stream)
         count, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
         if max(tags.get(_SAMPLE_FORMAT, _UNSIGNED)) != 1 or max(tags.get(_BITS, (1,))) > 16 or count > 4:
             return True
@@ -41,31 +43,72 @@ def is_raster(stream: BinaryIO) -> bool:
         stream.seek(0)
 
 
-def raster_header(stream: BinaryIO) -> tuple[tuple[int, int], np.dtype[np.generic]]:
+def raster_header(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], np.dtype[np.generic]]:
     """Returns width and height, and the type of the samples.
 
-    Raises:
-        Refused: The header is damaged, or that of something else than an image.
-    """
-    try:
-        if stream.read(6) == _NPY:
-            stream.seek(0)
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(stream)
-        else:
-            stream.seek(0)
-            import tifffile
+    Args:
+        stream: The file, at its start.
+        max_pixels: What the header may claim.
 
-            with tifffile.TiffFile(stream) as file:
-                shape, dtype = _shape(file), file.series[0].dtype
+    Raises:
+        Refused: The header is damaged, that of something else than an image, claims too many pixels, or more than the
+            file can hold.
+    """
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    try:
+        is_array = stream.read(6) == _NPY
+        stream.seek(0)
+        shape, dtype, short = _npy_header(stream, length) if is_array else _tiff_header(stream, length)
     except Refused:
         raise
     except Exception as error:  # decoders raise anything on damaged headers
-        raise Refused(f"damaged header: {error}") from error
+        raise Damaged(f"damaged header: {error}") from error
     if len(shape) not in (2, 3):
         raise Refused(f"is an array of shape {list(shape)}, not [H, W] or [H, W, C]")
+    if dtype.kind not in "uif":
+        raise Refused(f"holds {dtype} values, which are no image")
+    if min(shape) < 1:
+        raise Refused(f"is an array of shape {list(shape)}, which has no pixels")
+    check_pixels((shape[1], shape[0]), max_pixels)
+    if short:
+        raise Damaged(short)
     return (shape[1], shape[0]), dtype
+
+
+def _npy_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    missing = math.prod(shape) * dtype.itemsize - (length - stream.tell())
+    return shape, dtype, f"damaged or cut off: {missing:,} bytes are missing" if missing > 0 else ""
+
+
+def _tiff_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
+    with _open_tiff(stream) as file:
+        shape, dtype = _shape(file), file.series[0].dtype
+    if dtype is None:
+        raise Refused("holds samples of a type that cannot be read")
+    size = (shape[1], shape[0]) if len(shape) > 1 else (1, 1)
+    return shape, dtype, shortfall_of_tiff(_tags(stream), size, length)
+
+
+def _tags(stream: BinaryIO) -> Any:
+    """Reads the tags of a TIFF's first picture."""
+    stream.seek(0)
+    prefix = stream.read(4)
+    stream.seek(0)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if b"+" in prefix else 8))
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
+
+
+def _open_tiff(stream: BinaryIO) -> Any:
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it cannot read is told by a refusal
+    return tifffile.TiffFile(stream)
 
 
 def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -81,28 +124,22 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         Refused: The file is damaged, or no image.
     """
-    (width, height), dtype = raster_header(BytesIO(data))
-    if width * height > max_pixels:
-        raise Refused(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
-    if dtype.kind not in "uif":
-        raise Refused(f"holds {dtype} values, which are no image")
+    raster_header(BytesIO(data), max_pixels)
     try:
         array = np.load(BytesIO(data), allow_pickle=False) if data.startswith(_NPY) else _decode_tiff(data)
     except (MemoryError, Refused):
         raise
     except Exception as error:  # decoders raise anything on damaged data
-        raise Refused(f"damaged file: {error}") from error
+        raise Damaged(f"damaged file: {error}") from error
     array = array[..., None] if array.ndim == 2 else array
-    if 0 in array.shape:
-        raise Refused(f"is an array of shape {list(array.shape)}, which has no pixels")
     return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
     import tifffile
 
-    with tifffile.TiffFile(BytesIO(data)) as file:
-        _shape(file)
+    with _open_tiff(BytesIO(data)) as file:
+        shape = _shape(file)
         page: Any = file.pages[0]
         if int(page.tags.valueof(_ORIENTATION, 1)) != 1:
             raise Refused("asks to be rotated, which is not done to bands", ("rotate it first",))
@@ -115,6 +152,8 @@ def _decode_tiff(data: bytes) -> np.ndarray:
             raise
         if file.series[0].axes == "SYX":
             array = np.moveaxis(array, 0, -1)
+    if array.shape != shape:
+        raise Damaged(f"damaged file: its pixels are of shape {list(array.shape)}, not {list(shape)}")
     return array
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from i2i.decoding import Refused
+from i2i.decoding import MAX_PIXELS, Refused
 from i2i.errors import DataError
 from i2i.images import load_image
 
@@ -28,6 +28,7 @@ class Codec(ABC):
         target: What augmentation takes its arrays for: an ``image``, or a ``mask``, which is never interpolated.
         needs_pixels: Whether only the pixels tell if a file can be used, rather than its header.
         channels: Of its tensors.
+        max_pixels: Files whose header claims more are refused before they are decoded.
         palette: uint8 ``[256, 3]``: the colours in which viewers show the values of files, if not gray.
     """
 
@@ -35,6 +36,7 @@ class Codec(ABC):
     target: ClassVar[Literal["image", "mask"]] = "image"
     needs_pixels: ClassVar[bool] = False
     channels: int
+    max_pixels: int = MAX_PIXELS
     palette: np.ndarray | None = None
 
     @property
@@ -118,7 +120,8 @@ def load_halves(
     """
     # Transparency is kept for those who want it; to its channels, each half is fitted later.
     wanted = [codec.channels for codec, _ in sides if codec.target == "image" and codec.channels in (2, 4)]
-    whole, notes = load_image(path, max(wanted, default=None), any_type=True)
+    max_pixels = min(codec.max_pixels for codec, _ in sides)
+    whole, notes = load_image(path, max(wanted, default=None), max_pixels=max_pixels, any_type=True)
     width = whole.shape[1]
     if width % 2:
         raise DataError(f"{path}: has two halves side by side, but its width of {width} pixels is odd")

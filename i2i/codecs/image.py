@@ -63,7 +63,9 @@ class ImageCodec(Codec):
         return f"{kind} images of {self.channels} channel{'s' * (self.channels != 1)}"
 
     def load_whole(self, path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-        array, notes = load_image(path, self.channels, any_type=self.value_range is not None)
+        array, notes = load_image(
+            path, self.channels, max_pixels=self.max_pixels, any_type=self.value_range is not None
+        )
         try:
             return self._scaled(array), notes
         except Refused as error:

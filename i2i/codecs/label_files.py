@@ -5,16 +5,18 @@ from io import BytesIO
 
 import numpy as np
 
-from i2i.decoding import Refused, decode, identify, orientation
+from i2i.decoding import MAX_PIXELS, Damaged, Refused, decode, identify, orientation, recognize
 from i2i.images import open_regular
+from i2i.integrity import broken_chunk
 from i2i.rasters import decode_raster, is_raster
 
 
-def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
+def read_labels(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a label map.
 
     Args:
         path: Class ids as 8-bit gray or as indices into a palette, or colours. One-bit images hold the ids 0 and 1.
+        max_pixels: Files whose header claims more are refused before they are decoded.
 
     Returns:
         Integers ``[H, W, C]``, and the palette ``[256, 3]`` of a file that has one.
@@ -25,20 +27,24 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | 
     """
     with open_regular(path) as file:
         is_array = is_raster(file)
+        if not is_array:
+            recognize(file)  # a film of many gigabytes is not read to find that it is none
         data = file.read()
     if is_array:
-        return decode_raster(data), None
-    image = identify(BytesIO(data))
+        return decode_raster(data, max_pixels), None
+    image = identify(BytesIO(data), max_pixels)
+    if image.format == "PNG" and (broken := broken_chunk(data)):
+        raise Damaged(f"damaged PNG file: {broken}")
     if image.format == "JPEG" and image.mode == "L":
         raise Refused("is a gray JPEG, whose compression has changed the class ids", ("save label maps as PNG",))
     if orientation(image, data) != 1:
         raise Refused("asks by EXIF to be rotated, which label maps do not do", ("rotate it and save it as PNG",))
     if image.mode not in ("P", "L", "1") or "transparency" in image.info and image.mode != "P":
-        return decode(data, None)[0], None
+        return decode(data, None, max_pixels)[0], None
     try:
         array = np.array(image)
     except Exception as error:  # decoders raise anything on damaged data
-        raise Refused(f"damaged {image.format} file: {error}") from error
+        raise Damaged(f"damaged {image.format} file: {error}") from error
     if image.mode != "P":
         return array.astype(np.uint8, copy=False)[..., None], None
     palette = np.zeros((256, 3), np.uint8)

@@ -89,7 +89,7 @@ class LabelCodec(Codec):
 
     def load_whole(self, path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...]]:
         try:
-            array, palette = read_labels(path)
+            array, palette = read_labels(path, self.max_pixels)
             if palette is not None:
                 self._check_palette(array, palette)
             return self.fit(array)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from i2i.bundle import BundleInfo, find_bundle, load_bundle
 from i2i.codecs import Codec
-from i2i.decoding import Refused
+from i2i.decoding import MAX_PIXELS, Refused
 from i2i.errors import DataError, I2IError
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import depends_on_batch, translating
@@ -30,19 +30,29 @@ class Translator:
         pipeline: The bundle's networks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: ``fp32``, ``bf16``, ``fp16``; ``auto`` is ``fp32``.
+        max_pixels: Files whose header claims more are refused before they are decoded.
 
     Attributes:
         info: The bundle's metadata.
         direction: The default direction, the bundle's first.
     """
 
-    def __init__(self, info: BundleInfo, pipeline: Pipeline, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        info: BundleInfo,
+        pipeline: Pipeline,
+        device: str = "auto",
+        precision: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.info = info
         self.device = pick_device(device)
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
         self.pipeline = pipeline.to(self.device)
         self.direction: str = next(iter(info.directions))
         self._codecs = {domain: info.codec(domain) for domain in info.channels}
+        for codec in self._codecs.values():
+            codec.max_pixels = max_pixels
         self._noisy = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
         # A CPU gains nothing from batches, and its convolutions round differently in them.
         self._alone = self._noisy or self.device.type == "cpu"
@@ -56,6 +66,7 @@ class Translator:
         precision: str = "auto",
         best: bool = False,
         plugins: Sequence[str] = (),
+        max_pixels: int = MAX_PIXELS,
     ) -> "Translator":
         """Loads a run folder's model, or a bundle file.
 
@@ -65,12 +76,13 @@ class Translator:
             precision: See the class.
             best: The run's best weights by its metric instead of its last.
             plugins: Local plugin files that the model needs, and that you trust.
+            max_pixels: See the class.
 
         Raises:
             CheckpointError: There is no such model, it is damaged, or it needs a plugin that is not here.
         """
         info, pipeline = load_bundle(find_bundle(model, best), list(plugins))
-        return cls(info, pipeline, device, precision)
+        return cls(info, pipeline, device, precision, max_pixels)
 
     def check_direction(self, direction: str | None) -> str:
         """Returns the direction asked for, or the default.
