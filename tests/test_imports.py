@@ -70,7 +70,7 @@ RULES: dict[str, set[str]] = {
     },
     "importing": {
         *("errors", "torch_files", "registry", "codecs", "config", "plugins", "build", "bundle"),
-        *("networks.reference_names", "pipelines.base"),
+        *("meta", "networks.reference_names", "pipelines.base"),
     },
     "report": {
         "errors",

@@ -1,9 +1,14 @@
-"""Convolutions that pad, enlarge and normalise: what the image-to-image networks have in common.
+"""Convolutions that pad, shrink, enlarge and normalise: what the image-to-image networks have in common.
 
-Three ways to double the size: ``transpose``, a transposed convolution as published; ``resize``, nearest neighbour and
-a convolution (Odena et al., "Deconvolution and Checkerboard Artifacts", 2016); ``shuffle``, a convolution to four
-times the channels whose values become 2x2 pixels (Shi et al., "Real-Time Single Image and Video Super-Resolution
-Using an Efficient Sub-Pixel Convolutional Neural Network", 2016).
+Four ways to double the size: ``transpose``, a transposed convolution as published; ``resize``, nearest neighbour and
+a convolution (Odena et al., "Deconvolution and Checkerboard Artifacts", 2016); ``bilinear``, bilinear enlargement and
+a convolution padded with zeros, as in the published code of CUT (Park et al., "Contrastive Learning for Unpaired
+Image-to-Image Translation", 2020); ``shuffle``, a convolution to four times the channels whose values become 2x2 pixels
+(Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
+Network", 2016).
+
+One way to halve it without aliasing: blur, then take every second pixel (Zhang, "Making Convolutional Networks
+Shift-Invariant Again", 2019).
 """
 
 from typing import Literal
@@ -15,7 +20,7 @@ from i2i.networks.arguments import check_choice
 from i2i.networks.normalization import Norm, build_norm, needs_bias
 from i2i.networks.padding import Padding, pad
 
-Upsample = Literal["transpose", "resize", "shuffle"]
+Upsample = Literal["transpose", "resize", "bilinear", "shuffle"]
 
 
 class PaddedConv2d(nn.Conv2d):
@@ -43,6 +48,26 @@ class ResizeConv2d(PaddedConv2d):
         return super().forward(nnf.interpolate(input, scale_factor=2, mode="nearest"))
 
 
+class BilinearConv2d(PaddedConv2d):
+    """Bilinear enlargement by two, then a convolution: ``[N, C, H, W] -> [N, C', 2H, 2W]``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(nnf.interpolate(input, scale_factor=2, mode="bilinear", align_corners=False))
+
+
+class BlurDownsample(nn.Module):
+    """Blurs by the binomial filter [1, 2, 1] / 4 in both dimensions and keeps every second pixel.
+
+    Zhang (2019), section 3.2, "anti-aliased strided convolution", with the filter Tri-3. The border is reflected, so
+    height and width must be at least 2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, H, W] -> [N, C, ceil(H / 2), ceil(W / 2)]``."""
+        # The mean of two neighbours, twice, is the binomial filter.
+        return nnf.avg_pool2d(nnf.avg_pool2d(pad(x, 1, "reflect"), 2, stride=1), 2, stride=2)
+
+
 class ShuffleConv2d(PaddedConv2d):
     """A convolution to four values a pixel, laid out as 2x2 pixels: ``[N, C, H, W] -> [N, C', 2H, 2W]``."""
 
@@ -65,7 +90,7 @@ def build_upsample(
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Of the transposed convolution, 3 or 4; the other methods use 3.
-        padding: Border mode of the methods other than ``transpose``.
+        padding: Border mode of the methods other than ``transpose`` and ``bilinear``.
         bias: Whether the convolution has a bias.
 
     Raises:
@@ -74,6 +99,8 @@ def build_upsample(
     check_choice("upsample", method, Upsample)
     if method == "resize":
         return ResizeConv2d(in_channels, out_channels, 3, padding, bias)
+    if method == "bilinear":
+        return BilinearConv2d(in_channels, out_channels, 3, "zero", bias)
     if method == "shuffle":
         return ShuffleConv2d(in_channels, out_channels, 3, padding, bias)
     # An odd kernel leaves the doubled size one pixel short.

@@ -2,7 +2,7 @@
 
 Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017), section 6.1.2:
 C64-C128-C256-C512 for patches of 70x70 pixels, other sizes by the number of layers. Spectral normalisation is Miyato
-et al. (2018).
+et al. (2018), anti-aliasing Zhang (2019), as in the published code of CUT.
 """
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm as parametrize_spectra
 
 from i2i.networks.arguments import check_at_least
 from i2i.networks.initialization import Init, initialize
-from i2i.networks.layers import ConvBlock
+from i2i.networks.layers import BlurDownsample, ConvBlock
 from i2i.networks.normalization import Norm, build_norm, needs_bias
 
 _LARGEST_MULTIPLIER = 8
@@ -29,6 +29,8 @@ class PatchGANDiscriminator(nn.Module):
         num_layers: Number of 4x4 convolutions with stride 2, which two with stride 1 follow.
         base_channels: Channels of the first layer; they double with each layer up to eight times as many.
         norm: Normalisation of all convolutions but the first and the last.
+        antialias: Halves the size by a blur after the convolution instead of by its stride; without effect where there
+            is no layer.
         spectral_norm: Divides the weights of each convolution by an estimate of their largest singular value, which
             every forward pass in training mode refines.
         init: Distribution of the initial weights.
@@ -48,6 +50,7 @@ class PatchGANDiscriminator(nn.Module):
         num_layers: int = 3,
         base_channels: int = 64,
         norm: Norm = "instance",
+        antialias: bool = False,
         spectral_norm: bool = False,
         init: Init = "normal",
         init_gain: float = 0.02,
@@ -60,6 +63,7 @@ class PatchGANDiscriminator(nn.Module):
         self.out_channels = 1
         self.num_layers = num_layers
         self.norm = norm
+        self.antialias = antialias
         self.spectral_norm = spectral_norm
         pixel = num_layers == 0
         # Each stride halves, rounding down; each 4x4 convolution with stride 1 then takes one pixel.
@@ -74,10 +78,11 @@ class PatchGANDiscriminator(nn.Module):
         for level, stride in enumerate(self._strides):
             width = base_channels * min(2**level, _LARGEST_MULTIPLIER)
             first = level == 0
-            conv = nn.Conv2d(channels, width, kernel, stride, padding, bias=first or bias)
-            self.layers.append(
-                ConvBlock(conv, build_norm("none" if first else norm, width), nn.LeakyReLU(0.2, inplace=True))
-            )
+            blurs = antialias and stride == 2
+            conv = nn.Conv2d(channels, width, kernel, 1 if blurs else stride, padding, bias=first or bias)
+            activation = nn.LeakyReLU(0.2, inplace=True)
+            after = nn.Sequential(activation, BlurDownsample()) if blurs else activation
+            self.layers.append(ConvBlock(conv, build_norm("none" if first else norm, width), after))
             channels = width
         # The published PixelGAN gives its last convolution the bias of the others, the PatchGAN always one.
         self.head = nn.Conv2d(channels, 1, kernel, 1, padding, bias=bias or not pixel)
@@ -94,6 +99,8 @@ class PatchGANDiscriminator(nn.Module):
         size = 1
         for stride in (1, *reversed(self._strides)):
             size = (size - 1) * stride + self._kernel_size
+            if self.antialias and stride == 2:
+                size += 2  # the blur's three pixels
         return size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from i2i.networks.arguments import check_at_least, check_rate
 from i2i.networks.initialization import Init, initialize
-from i2i.networks.layers import ConvBlock, PaddedConv2d, ResidualBlock, Upsample, build_upsample
+from i2i.networks.layers import BlurDownsample, ConvBlock, PaddedConv2d, ResidualBlock, Upsample, build_upsample
 from i2i.networks.normalization import Norm, build_norm, needs_bias
 from i2i.networks.padding import Padding
 
@@ -27,8 +27,10 @@ class ResNetGenerator(nn.Module):
         num_downsamplings: How often height and width are halved before the blocks.
         norm: Normalisation after each convolution but the last.
         padding: Border mode of the first and last convolution, the residual blocks and the upsampling methods other
-            than ``transpose``. Convolutions that halve the size pad with zeros.
+            than ``transpose`` and ``bilinear``. Convolutions that halve the size pad with zeros.
         upsample: How height and width are doubled.
+        antialias: Halves the size by a blur after the convolution instead of by its stride (Zhang, 2019). With
+            ``upsample: bilinear`` this is the generator of CUT.
         dropout: Rate inside the residual blocks; pix2pix uses 0.5 here.
         init: Distribution of the initial weights.
         init_gain: Its scale.
@@ -53,6 +55,7 @@ class ResNetGenerator(nn.Module):
         norm: Norm = "instance",
         padding: Padding = "reflect",
         upsample: Upsample = "transpose",
+        antialias: bool = False,
         dropout: float = 0.0,
         init: Init = "normal",
         init_gain: float = 0.02,
@@ -71,6 +74,7 @@ class ResNetGenerator(nn.Module):
         self.norm = norm
         self.padding = padding
         self.upsample = upsample
+        self.antialias = antialias
         self.dropout = dropout
         self.stride = 2**num_downsamplings
         self.min_size = max(4, 2 * self.stride)
@@ -81,11 +85,14 @@ class ResNetGenerator(nn.Module):
         def block(conv: nn.Module, channels: int) -> ConvBlock:
             return ConvBlock(conv, build_norm(norm, channels), nn.ReLU(inplace=True))
 
+        def halving(fine: int, coarse: int) -> ConvBlock:
+            conv = nn.Conv2d(fine, coarse, 3, stride=1 if antialias else 2, padding=1, bias=bias)
+            activation = nn.ReLU(inplace=True)
+            after = nn.Sequential(activation, BlurDownsample()) if antialias else activation
+            return ConvBlock(conv, build_norm(norm, coarse), after)
+
         self.stem = block(PaddedConv2d(in_channels, widths[0], 7, padding, bias), widths[0])
-        self.down = nn.ModuleList(
-            block(nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=bias), coarse)
-            for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(halving(fine, coarse) for fine, coarse in zip(widths, widths[1:], strict=False))
         self.blocks = nn.ModuleList(
             ResidualBlock(widths[-1], norm=norm, padding=padding, dropout=dropout) for _ in range(num_blocks)
         )

@@ -8,7 +8,7 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from i2i.networks.initialization import initialize
-from i2i.networks.layers import PaddedConv2d, ResidualBlock, ShuffleConv2d, build_upsample
+from i2i.networks.layers import BlurDownsample, PaddedConv2d, ResidualBlock, ShuffleConv2d, build_upsample
 from i2i.networks.padding import pad
 
 
@@ -64,7 +64,7 @@ def test_padded_convolution_keeps_the_size_and_is_a_convolution():
         PaddedConv2d(2, 3, 5, "mirror")
 
 
-@pytest.mark.parametrize("method", ["transpose", "resize", "shuffle"])
+@pytest.mark.parametrize("method", ["transpose", "resize", "bilinear", "shuffle"])
 @pytest.mark.parametrize("kernel_size", [3, 4])
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 def test_upsampling_doubles_any_size(method, kernel_size, padding):
@@ -73,8 +73,8 @@ def test_upsampling_doubles_any_size(method, kernel_size, padding):
 
 
 def test_unknown_upsampling():
-    with pytest.raises(ValueError, match="^upsample must be one of transpose, resize, shuffle, got bilinear$"):
-        build_upsample("bilinear", 4, 3, kernel_size=3, padding="zero", bias=True)
+    with pytest.raises(ValueError, match="^upsample must be one of transpose, resize, bilinear, shuffle, got nearest$"):
+        build_upsample("nearest", 4, 3, kernel_size=3, padding="zero", bias=True)
 
 
 def test_resize_is_nearest_then_convolution():
@@ -82,6 +82,40 @@ def test_resize_is_nearest_then_convolution():
     x = torch.randn(1, 2, 4, 4)
     enlarged = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert torch.allclose(layer(x), nnf.conv2d(enlarged, layer.weight, padding=1), atol=1e-6)
+
+
+def binomial(x, taps, border):
+    """Every channel filtered by a kernel that sums to one, the border mirrored or repeated."""
+    taps = torch.tensor(taps, dtype=x.dtype)
+    kernel = torch.outer(taps, taps) / taps.sum() ** 2
+    before = (len(taps) - 1) // 2
+    padded = nnf.pad(x, (before, len(taps) - 1 - before) * 2, mode=border)
+    return nnf.conv2d(padded, kernel.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 3)])
+def test_blurred_halving_is_a_filter_and_every_second_pixel(size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = binomial(x, [1.0, 2.0, 1.0], "reflect")[..., ::2, ::2]
+    y = BlurDownsample()(x)
+    assert y.shape == (2, 3, -(-size[0] // 2), -(-size[1] // 2))
+    assert torch.allclose(y, expected, atol=1e-12)
+    weights = torch.randn_like(y)
+    gradients = [torch.autograd.grad((z * weights).sum(), x)[0] for z in (y, expected)]
+    assert torch.allclose(*gradients, atol=1e-12)
+
+
+def test_bilinear_is_a_filter_over_zeros_then_a_convolution():
+    layer = build_upsample("bilinear", 2, 3, kernel_size=4, padding="reflect", bias=True).double()
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64)
+    # Pixels apart by two, zeros between, filtered by [1, 3, 3, 1]; what is needed beyond the border repeats the edge.
+    wide = nnf.pad(x, (1, 1, 1, 1), mode="replicate")
+    apart = torch.zeros(1, 2, 12, 14, dtype=torch.float64)
+    apart[..., ::2, ::2] = wide
+    enlarged = 4 * binomial(apart, [1.0, 3.0, 3.0, 1.0], "reflect")[..., 1:9, 1:11]
+    expected = nnf.conv2d(enlarged, layer.weight, layer.bias, padding=1)
+    assert layer(x).shape == expected.shape == (1, 3, 8, 10)
+    assert torch.allclose(layer(x), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("init", ["normal", "xavier", "kaiming", "orthogonal"])

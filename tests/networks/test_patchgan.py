@@ -31,10 +31,15 @@ def test_agrees_with_the_network_written_out(num_layers):
     assert (D(x) - written_out(D.state_dict(), x, num_layers)).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize(("num_layers", "patch"), [(0, 1), (1, 16), (2, 34), (3, 70), (4, 142), (5, 286)])
-def test_receptive_field_is_the_footprint_of_a_logit(num_layers, patch):
+@pytest.mark.parametrize(
+    ("num_layers", "antialias", "patch"),
+    [(0, False, 1), (1, False, 16), (2, False, 34), (3, False, 70), (4, False, 142), (5, False, 286)]
+    + [(0, True, 1), (1, True, 18), (3, True, 84)],
+)
+def test_receptive_field_is_the_footprint_of_a_logit(num_layers, antialias, patch):
     torch.manual_seed(0)
-    D = PatchGANDiscriminator(1, num_layers=num_layers, base_channels=2, norm="none").double()
+    options = {"num_layers": num_layers, "base_channels": 2, "norm": "none", "antialias": antialias}
+    D = PatchGANDiscriminator(1, **options).double()
     size = 2 * patch + 2 * D.min_size
     x = torch.randn(1, 1, size, size, dtype=torch.float64, requires_grad=True)
     logits = D(x)
@@ -70,8 +75,9 @@ def test_parameters_by_hand():
 
 
 @pytest.mark.parametrize("num_layers", [0, 1, 2, 3, 4])
-def test_smallest_size_leaves_one_logit_and_one_pixel_less_none(num_layers):
-    D = PatchGANDiscriminator(3, num_layers=num_layers, base_channels=2, norm="batch")
+@pytest.mark.parametrize("antialias", [False, True])
+def test_smallest_size_leaves_one_logit_and_one_pixel_less_none(num_layers, antialias):
+    D = PatchGANDiscriminator(3, num_layers=num_layers, base_channels=2, norm="batch", antialias=antialias)
     assert D(torch.randn(2, 3, D.min_size, D.min_size)).shape == (2, 1, 1, 1)
     if num_layers:
         with pytest.raises(RuntimeError):
@@ -80,8 +86,9 @@ def test_smallest_size_leaves_one_logit_and_one_pixel_less_none(num_layers):
 
 @pytest.mark.parametrize("size", [(64, 64), (71, 95), (33, 100)])
 @pytest.mark.parametrize("num_layers", [0, 2, 3])
-def test_number_of_logits_of_odd_sizes(size, num_layers):
-    D = PatchGANDiscriminator(3, num_layers=num_layers, base_channels=2)
+@pytest.mark.parametrize("antialias", [False, True])
+def test_number_of_logits_of_odd_sizes(size, num_layers, antialias):
+    D = PatchGANDiscriminator(3, num_layers=num_layers, base_channels=2, antialias=antialias)
     expected = size if num_layers == 0 else tuple(length // 2**num_layers - 2 for length in size)
     assert D(torch.randn(1, 3, *size)).shape == (1, 1, *expected)
 

@@ -7,8 +7,10 @@ from torch import nn
 from i2i.errors import CheckpointError
 from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.networks.reference_names import (
+    fit_reference,
     load_reference,
     patchgan_layers,
+    reference_filters,
     reference_layers,
     rename,
     resnet_layers,
@@ -67,6 +69,10 @@ def networks() -> dict[str, nn.Module]:
         "unet batch": UNetGenerator(3, 3, num_downsamplings=6, base_channels=2),
         "patchgan": PatchGANDiscriminator(3, base_channels=2),
         "patchgan batch": PatchGANDiscriminator(3, base_channels=2, num_layers=4, norm="batch"),
+        "cut": ResNetGenerator(3, 3, num_blocks=2, base_channels=2, antialias=True, upsample="bilinear"),
+        "cut, blurred down": ResNetGenerator(3, 3, num_blocks=1, base_channels=2, norm="batch", antialias=True),
+        "cut, smooth up": ResNetGenerator(3, 3, num_blocks=1, base_channels=2, upsample="bilinear", dropout=0.5),
+        "cut patchgan": PatchGANDiscriminator(3, base_channels=2, antialias=True),
         "pixel": PatchGANDiscriminator(3, base_channels=2, num_layers=0, norm="batch"),
     }
 
@@ -75,7 +81,7 @@ def networks() -> dict[str, nn.Module]:
 def test_there_and_back(name):
     network = networks()[name]
     weights = to_reference(network)
-    assert len(weights) == len(network.state_dict())
+    assert len([name for name in weights if not name.endswith(".filt")]) == len(network.state_dict())
     for parameter in (other := networks()[name]).parameters():
         nn.init.zeros_(parameter)
     load_reference(other, {f"module.{key}": value for key, value in weights.items()})
@@ -91,6 +97,16 @@ def test_names_by_hand():
     assert unet_layers(8)["model.model.1.model.3.model.6"] == "up.2.norm"
     assert unet_layers(3)["model.model.1.model.3.model.4"] == "up.2.norm"
     assert patchgan_layers(3)["model.11"] == patchgan_layers(0)["net.5"] == "head"
+    # Of CUT: in each block that halves, a blur after the activation; in each that doubles, an enlargement before all.
+    cut = resnet_layers(9, antialias=True, bilinear=True)
+    assert [cut[f"model.{i}"] for i in (4, 7, 8, 11)] == ["down.0.conv", "down.0.blur", "down.1.conv", "down.1.blur"]
+    assert cut["model.12.conv_block.1"] == "blocks.0.first.conv" and cut["model.30"] == "head"
+    assert [cut[f"model.{i}"] for i in (21, 22, 25, 26)] == ["up.0.blur", "up.0.conv", "up.1.blur", "up.1.conv"]
+    judge = patchgan_layers(3, antialias=True)
+    assert [judge[f"model.{i}"] for i in (0, 2, 3, 6, 7)] == [
+        *("layers.0.conv", "layers.0.blur", "layers.1.conv", "layers.1.blur", "layers.2.conv")
+    ]
+    assert judge["model.14"] == "head"
     assert rename("module.model.1.weight", resnet_layers(9)) == "stem.conv.weight"
     assert rename("model.0.weight", resnet_layers(9)) is None
 
@@ -122,6 +138,23 @@ def test_networks_without_norm_have_no_biases_in_the_reference():
     nn.init.ones_(network.stem.conv.bias)
     load_reference(network, weights)
     assert network.stem.conv.bias.abs().max() == 0
+
+
+def test_filters_of_cut_are_compared_and_left_out():
+    network = networks()["cut"]
+    weights = to_reference(network)
+    filters = reference_filters(network)
+    assert sorted(filters) == [f"model.{i}.filt" for i in (11, 14, 18, 7)]
+    row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    assert torch.equal(filters["model.7.filt"], torch.outer(row, row).expand(4, 1, 3, 3))
+    row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    assert torch.equal(filters["model.14.filt"], torch.outer(row, row).expand(8, 1, 4, 4))
+    assert sorted(fit_reference(network, weights).left_out) == sorted(filters)
+    weights["model.7.filt"] = torch.full((4, 1, 3, 3), 1 / 9)
+    with pytest.raises(
+        CheckpointError, match=r"tensor model.7.filt \[4, 1, 3, 3\] is another filter than \[1, 2, 1\]$"
+    ):
+        load_reference(network, weights)
 
 
 def test_problems_are_named_together_and_nothing_is_loaded():

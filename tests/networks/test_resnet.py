@@ -48,6 +48,23 @@ def test_agrees_with_the_network_written_out(num_blocks, num_downsamplings, num_
         assert (gradient - expected_gradient).abs().max() < 1e-9
 
 
+def test_antialiasing_blurs_after_the_convolution_instead_of_striding():
+    torch.manual_seed(0)
+    options = {"num_blocks": 1, "base_channels": 4, "norm": "none"}
+    G = ResNetGenerator(3, 3, antialias=True, **options).double()
+    x = torch.randn(1, 3, 16, 12, dtype=torch.float64)
+    y = G.stem(x)
+    for down in G.down:
+        dense = nnf.conv2d(y, down.conv.weight, down.conv.bias, padding=1).relu()
+        kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], dtype=torch.float64) / 16
+        dense = nnf.pad(dense, (1, 1, 1, 1), mode="reflect")
+        expected = nnf.conv2d(dense, kernel.expand(dense.shape[1], 1, 3, 3), stride=2, groups=dense.shape[1])
+        y = down(y)
+        assert torch.allclose(y, expected, atol=1e-12)
+    plain = ResNetGenerator(3, 3, **options)
+    assert {k: v.shape for k, v in plain.state_dict().items()} == {k: v.shape for k, v in G.state_dict().items()}
+
+
 @pytest.mark.parametrize(("num_blocks", "count"), [(9, 11_378_179), (6, 7_837_699)])
 def test_published_number_of_parameters(num_blocks, count):
     with torch.device("meta"):
@@ -72,7 +89,7 @@ def test_only_norms_without_a_shift_leave_biases_to_the_convolutions():
     list(
         itertools.product(
             ["instance", "batch", "group", "none"],
-            ["transpose", "resize", "shuffle"],
+            ["transpose", "resize", "bilinear", "shuffle"],
             ["reflect", "replicate", "zero"],
         )
     ),
@@ -90,8 +107,10 @@ def test_every_combination_translates_its_smallest_image(norm, upsample, padding
 
 
 @pytest.mark.parametrize("num_downsamplings", [0, 1, 2, 3])
-def test_size_attributes_are_enough(num_downsamplings):
-    G = ResNetGenerator(3, 3, num_blocks=1, base_channels=3, num_downsamplings=num_downsamplings)
+@pytest.mark.parametrize("antialias", [False, True])
+def test_size_attributes_are_enough(num_downsamplings, antialias):
+    options = {"num_downsamplings": num_downsamplings, "antialias": antialias}
+    G = ResNetGenerator(3, 3, num_blocks=1, base_channels=3, **options)
     assert G.stride == 2**num_downsamplings
     for size in (G.min_size, G.min_size + G.stride):
         assert G(torch.zeros(1, 3, size, size)).shape == (1, 3, size, size)
@@ -144,7 +163,7 @@ def test_runs_on_the_meta_device():
         ({"init_gain": -0.1}, "init_gain must be greater than 0, got -0.1"),
         ({"norm": "layer"}, "norm must be one of instance, batch, group, none, got layer"),
         ({"padding": "mirror"}, "padding must be one of reflect, replicate, zero, got mirror"),
-        ({"upsample": "cubic"}, "upsample must be one of transpose, resize, shuffle, got cubic"),
+        ({"upsample": "cubic"}, "upsample must be one of transpose, resize, bilinear, shuffle, got cubic"),
         ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
         ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
     ],

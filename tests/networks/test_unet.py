@@ -69,7 +69,7 @@ def test_dropout_is_where_the_paper_has_it(num_levels, levels):
 
 @pytest.mark.parametrize(
     ("norm", "upsample"),
-    list(itertools.product(["instance", "batch", "group", "none"], ["transpose", "resize", "shuffle"])),
+    list(itertools.product(["instance", "batch", "group", "none"], ["transpose", "resize", "bilinear", "shuffle"])),
 )
 @pytest.mark.parametrize("num_levels", [2, 5])
 def test_every_combination_translates_its_smallest_image(norm, upsample, num_levels):
@@ -120,7 +120,7 @@ def test_size_attributes_and_meta_device():
         ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
         ({"dropout": -0.5}, "dropout must be at least 0 and below 1, got -0.5"),
         ({"norm": "layer"}, "norm must be one of instance, batch, group, none, got layer"),
-        ({"upsample": "cubic"}, "upsample must be one of transpose, resize, shuffle, got cubic"),
+        ({"upsample": "cubic"}, "upsample must be one of transpose, resize, bilinear, shuffle, got cubic"),
         ({"init": "he"}, "init must be one of normal, xavier, kaiming, orthogonal, got he"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Checkpoints of other projects as bundles: read the files, recognise the networks, put the bundle together."""
