@@ -77,7 +77,7 @@ class Pix2Pix(Pipeline):
             return self.D(torch.cat([x, image], dim=1))
 
         if phase == "D":
-            real_logits, fake_logits = D(y), D(fake)
+            fake_logits, real_logits = D(fake), D(y)  # running statistics remember the original's order
             # Halved, so that D learns more slowly relative to G (section 3.3).
             losses = {"D": 0.5 * adversarial.discriminator(real_logits, fake_logits)}
             penalty = adversarial.penalty(D, y, fake)

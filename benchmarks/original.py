@@ -1,0 +1,114 @@
+"""The original PyTorch code of CycleGAN and Pix2Pix (pytorch-CycleGAN-and-pix2pix), run out of a checkout.
+
+Its own options, models, data sets and schedules do the work; here they are only called, on the CPU.
+"""
+
+import contextlib
+import importlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+FILES = ("models/cycle_gan_model.py", "models/pix2pix_model.py", "data/unaligned_dataset.py", "options/train_options.py")
+
+
+def check_checkout(path: Path) -> str:
+    """Returns the commit of a checkout, with a note where its files were changed; ``unknown`` where git cannot tell.
+
+    Raises:
+        SystemExit: It is none of the original code.
+    """
+    missing = [name for name in FILES if not (path / name).is_file()]
+    if missing:
+        print(f"--upstream {path}: no checkout of pytorch-CycleGAN-and-pix2pix, it lacks {missing[0]}", file=sys.stderr)
+        raise SystemExit(2)
+    git = ["git", "-C", str(path)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run([*git, "status", "--porcelain", "--", "*.py"], capture_output=True, text=True)
+    return (commit.stdout.strip() or "unknown") + (", with changes" if changed.stdout else "")
+
+
+class Original:
+    """A model of the original and its data set.
+
+    Args:
+        checkout: The folder of the original code.
+        flags: As on its command line.
+        dtype: Of weights and images.
+        seed: Of the initial weights.
+
+    Attributes:
+        model: The original's own object.
+        real: The images of the item read last, by ``a`` and ``b``, as the model takes them: after ``--direction``.
+    """
+
+    def __init__(self, checkout: Path, flags: list[str], dtype: torch.dtype, seed: int) -> None:
+        if str(checkout) not in sys.path:
+            sys.path.insert(0, str(checkout))
+        options, models, data = map(importlib.import_module, ("options.train_options", "models", "data"))
+        with _quiet(), mock.patch.object(sys, "argv", ["train.py", *flags]), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            opt = options.TrainOptions().parse()
+            opt.device = torch.device("cpu")
+            self.dataset = data.find_dataset_using_name(opt.dataset_mode)(opt)
+            self.model = models.create_model(opt)
+            self.model.setup(opt)
+        self.dtype = dtype
+        for part in (*map(self.network, self.model.model_names), self.model.criterionGAN):
+            part.to(dtype)
+        self.real: dict[str, Tensor] = {}
+
+    def network(self, name: str) -> Any:
+        """Returns a network by the original's name, such as ``G_A``."""
+        return getattr(self.model, f"net{name}")
+
+    def read(self, a_path: str, b_path: str) -> None:
+        """Reads the images of an item, as float32, and hands them to the model in its own type."""
+        data = self.dataset
+        if hasattr(data, "AB_paths"):
+            item = dict(data[data.AB_paths.index(a_path)])
+        else:  # with --serial_batches the index alone decides
+            item = {**data[data.A_paths.index(a_path)], "B": data[data.B_paths.index(b_path)]["B"]}
+        batch = default_collate([item])
+        self.model.set_input(batch)
+        self.real = {"a": self.model.real_A, "b": self.model.real_B}
+        self.model.set_input({key: value.to(self.dtype) if key in "AB" else value for key, value in batch.items()})
+
+    def step(self) -> dict[str, float]:
+        """Takes a step with the images read last; returns the losses by the original's names."""
+        self.model.optimize_parameters()
+        names: list[str] = self.model.loss_names
+        return {name: float(getattr(self.model, f"loss_{name}").detach()) for name in names}
+
+    def end_epoch(self) -> None:
+        with _quiet():
+            self.model.update_learning_rate()
+
+    def weights(self, name: str) -> dict[str, Tensor]:
+        """Returns a copy of parameters and buffers of a network."""
+        return {key: value.clone() for key, value in self.network(name).state_dict().items()}
+
+    def moments(self, name: str) -> dict[str, dict[str, Tensor]]:
+        """Returns a copy of Adam's ``exp_avg``, ``exp_avg_sq`` and ``step`` of a network's parameters, by their names.
+
+        Empty before the first step.
+        """
+        optimizer = self.model.optimizer_G if name[0] == "G" else self.model.optimizer_D
+        parameters = dict(self.network(name).named_parameters())
+        if not all(parameter in optimizer.state for parameter in parameters.values()):
+            return {}
+        return {
+            kind: {key: optimizer.state[parameter][kind].clone() for key, parameter in parameters.items()}
+            for kind in ("exp_avg", "exp_avg_sq", "step")
+        }
+
+
+def _quiet() -> contextlib.AbstractContextManager[object]:
+    return contextlib.redirect_stdout(io.StringIO())
