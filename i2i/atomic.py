@@ -16,7 +16,7 @@ def write_atomically(
 
     Args:
         path: The file; its folder exists.
-        write: Receives the open file.
+        write: Receives the open file, which it may read again.
         durable: Whether the content survives a power cut the moment this returns, which takes a while.
 
     Raises:
@@ -25,7 +25,7 @@ def write_atomically(
     path = Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             write(file)
             if durable:
                 file.flush()
@@ -51,3 +51,19 @@ def remove_leftovers(folder: Path) -> None:
     """Removes what a kill left half written in a folder that nobody else writes to now."""
     for leftover in folder.glob(_LEFTOVER) if folder.is_dir() else ():
         leftover.unlink(missing_ok=True)
+
+
+def append(path: str | os.PathLike[str], data: bytes) -> None:
+    """Appends to a file whole or not at all, as long as the process lives; a file that is gone is made anew.
+
+    Raises:
+        OSError: The folder is missing or read-only, or the disk is full.
+    """
+    with Path(path).open("ab", buffering=0) as file:
+        start, written = file.tell(), 0
+        try:
+            while written < len(data):
+                written += file.write(memoryview(data)[written:])
+        except OSError:
+            file.truncate(start)
+            raise

@@ -45,7 +45,7 @@ def load_torch_file(path: Path, what: str = "file of torch.save") -> Any:
         if not stat.S_ISREG(path.stat().st_mode):
             raise Unsound("it is a folder or a device, not a file")
         with path.open("rb") as file:
-            _check(file)
+            check_torch_file(file)
             file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except Unsound as error:
@@ -58,8 +58,14 @@ def load_torch_file(path: Path, what: str = "file of torch.save") -> Any:
         raise CheckpointError(message) from error
 
 
-def _check(file: BinaryIO) -> None:
+def check_torch_file(file: BinaryIO) -> None:
+    """Checks an open file as :func:`load_torch_file` does before it reads it.
+
+    Raises:
+        Unsound: It is refused; damaged ones may raise anything else.
+    """
     size = os.fstat(file.fileno()).st_size
+    file.seek(0)
     start = file.read(64)
     file.seek(0)
     if not start:

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from i2i.atomic import remove_leftovers, write_atomically
 from i2i.errors import CheckpointError
-from i2i.torch_files import load_torch_file
+from i2i.torch_files import check_torch_file, load_torch_file
 
 _NAME = re.compile(r"step_(\d+)\.ckpt$")
 
@@ -48,10 +49,15 @@ class Checkpoints:
         return sorted(found, key=step_of, reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Writes a checkpoint, then deletes those beyond ``keep``."""
+        """Writes a checkpoint, which is read back before it counts, then deletes those beyond ``keep``.
+
+        Raises:
+            OSError: The disk is full or the folder read-only.
+            RuntimeError: The disk is full, or the state holds what could not be loaded again.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step_{step:08d}.ckpt"
-        write_atomically(path, lambda file: torch.save(state, file))
+        write_atomically(path, partial(_write, state))
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
@@ -81,6 +87,16 @@ class Checkpoints:
                 ["--resume PATH continues a copy kept elsewhere", "--out DIR starts afresh in another folder"],
             )
         return None
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    torch.save(state, file)
+    file.flush()
+    try:
+        check_torch_file(file)
+        _Parts.model_validate(state)
+    except Exception as error:  # a plugin's state may be anything
+        raise RuntimeError(f"the training state could not be loaded again: {error}") from error
 
 
 def load(path: Path) -> dict[str, Any]:
