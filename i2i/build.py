@@ -256,6 +256,11 @@ def _factory(kind: str, node: Node) -> Callable[..., Any]:
     return construct
 
 
+def failure(error: Exception) -> str:
+    """Tells in one line what was raised."""
+    return shortened(f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": "), 300)
+
+
 def nested_components(component: Callable[..., Any], arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Lists the kind and name of every component within a component.
 
@@ -295,26 +300,6 @@ def complete_arguments(component: Callable[..., Any], node: Node, supplied: Mapp
     return arguments
 
 
-def on_meta(construct: Callable[[], Any]) -> Any:
-    """Builds a module without memory; one that needs numbers while it is built is built on the CPU first.
-
-    Args:
-        construct: Builds it on torch's current device.
-
-    Raises:
-        ConfigError: As ``construct`` does.
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):
-            return construct()
-    except (ConfigError, ValueError):
-        raise
-    except Exception:  # a plugin's constructor may raise anything
-        return construct().to("meta")
-
-
 def make(registry: Registry, node: Node, supplied: Mapping[str, Any] | None = None) -> Any:
     """Finds a node's component, checks the node against its signature, and builds it.
 
@@ -333,10 +318,37 @@ def check_and_build(component: Callable[..., Any], node: Node, supplied: Mapping
     """As :func:`make`, for a component at hand."""
     problems = check_arguments(component, node, supplied or ())
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*problems, *_further_problems(component, node, supplied, problems)])
     try:
         return build(component, node, supplied)
     except ConfigError:
         raise
     except Exception as error:  # constructors of others may raise anything
-        raise ConfigError([node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
+        raise ConfigError([node.problem(f"cannot be built: {failure(error)}")]) from error
+
+
+def _further_problems(
+    component: Callable[..., Any], node: Node, supplied: Mapping[str, Any] | None, problems: list[Problem]
+) -> list[Problem]:
+    """Tells what the constructor says of the right arguments, so that wrong ones do not hide it.
+
+    It is called with the defaults of the wrong ones: what it says of these, or of none in particular, does not count.
+    """
+    depth = len(node.path)
+    wrong = {str(problem.path[depth]) for problem in problems if len(problem.path) > depth}
+    if not node.is_mapping:
+        return []
+    right = node.without(wrong)
+    if check_arguments(component, right, supplied or ()):
+        return []
+    try:
+        build(component, right, supplied)
+    except ConfigError as error:
+        return [
+            problem
+            for problem in error.problems
+            if problem.path[depth : depth + 1] and not any(name in problem.message for name in wrong)
+        ]
+    except Exception:  # the wrong arguments are told, and may be the cause
+        return []
+    return []

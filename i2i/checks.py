@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from i2i.build import build, check_and_build, check_arguments, find_component, make, on_meta
+from i2i.build import build, check_and_build, check_arguments, failure, find_component, make
 from i2i.config import Node, merge, parse
 from i2i.errors import ConfigError, Problem, RegistryError
+from i2i.meta import on_meta
 from i2i.pipelines.base import LossRole
 from i2i.plugins import load_plugin_file
 from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
@@ -23,7 +24,7 @@ FRAMEWORK_KEYS = (
     *("format", "name", "plugins", "init_from", "pipeline", "losses", "data", "optimizer", "schedule", "trainer"),
     *("validation", "trackers"),
 )
-DATA_KEYS = ("workers", "direction")
+DATA_KEYS = ("workers", "direction", "max_broken", "timeout")
 DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
 
 Result = TypeVar("Result")
@@ -191,7 +192,7 @@ def _try_loss(component: Callable[..., Any], node: Node) -> None:
     except ConfigError:
         raise
     except Exception as error:  # constructors of others may raise anything
-        raise ConfigError([node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
+        raise ConfigError([node.problem(f"cannot be built: {failure(error)}")]) from error
 
 
 def weight_of(loss: Node) -> float:

@@ -4,6 +4,7 @@ Everything is checked before anything is built, and everything is built on the m
 but no memory, before the data set is touched.
 """
 
+import copy
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -14,12 +15,13 @@ import torch
 from torch import nn
 
 from i2i import checks
-from i2i.build import build, check_arguments, find_component, on_meta
+from i2i.build import build, check_arguments, find_component
 from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.codecs import codecs_of
 from i2i.config import Node, load_config
 from i2i.errors import CheckpointError, ConfigError, Problem
 from i2i.held_out import check_trackers, check_validation
+from i2i.meta import on_meta
 from i2i.pipelines.base import Pipeline, WeightedLosses
 from i2i.plugins import installed_version, owner_of
 from i2i.registry import LOSSES, PIPELINES
@@ -203,7 +205,13 @@ class Experiment:
                     networks[letter].load_state_dict(read_state(*source))
                 except Exception as error:  # load_state_dict of a plugin may raise anything
                     raise misfit(source[0], error) from error
-        pipeline = self._pipeline(networks)
+        return self._frozen(self._pipeline(networks))
+
+    def build_empty_pipeline(self) -> Pipeline:
+        """As :meth:`build_pipeline` on the meta device, which takes no memory; no weights are loaded."""
+        return self._frozen(self._pipeline(copy.deepcopy(self.meta_networks), meta=True))
+
+    def _frozen(self, pipeline: Pipeline) -> Pipeline:
         pipeline.frozen = frozenset(letter for letter, plan in self.network_plans.items() if plan.frozen)
         return pipeline
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i.build import build, check_arguments, complete_arguments, find_component, nested_components, on_meta
+from i2i.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
 from i2i.bundle import BundleInfo, find_bundle, network_of, read_info
 from i2i.checks import Data, Problems
 from i2i.config import Node, node_of
 from i2i.errors import CheckpointError, ConfigError
+from i2i.meta import on_meta
 from i2i.pipelines.base import Channels, LossRole, NetworkRole, Pipeline, fitted
 from i2i.plugins import owner_of
 from i2i.registry import REGISTRIES
@@ -170,7 +171,7 @@ def build_on_meta(plan: NetworkPlan) -> nn.Module:
     except ConfigError:
         raise
     except Exception as error:  # a plugin's constructor may raise anything
-        raise ConfigError([plan.node.problem(f"cannot be built: {type(error).__name__}: {error}")]) from error
+        raise ConfigError([plan.node.problem(f"cannot be built: {failure(error)}")]) from error
 
 
 def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data) -> Shapes | None:

@@ -6,13 +6,14 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i.experiment import Experiment
+from i2i.meta import weight_bytes
 from i2i.pipelines.base import Pipeline
 from i2i.plan.heap import Heap
 from i2i.plan.ledger import Ledger
@@ -22,6 +23,8 @@ from i2i.training.updater import Updater
 # What a process keeps after its first step beside tensors, with MALLOC_MMAP_THRESHOLD_=65536 so that no gaps count:
 # 18 MiB of library pages (RssFile), 7 MiB not traced further. Two networks, torch 2.15, x86.
 KERNELS = 25 * 2**20
+_FEW_PARTS = 4  # of an update; of more, each takes as much as the one before
+_MAX_WEIGHTS = 2**30  # bytes to allocate for a forecast alone
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,36 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
     Raises:
         Exception: A network, loss or optimizer does not run without numbers; plugins may raise anything.
     """
+    if experiment.settings.accumulate > 2 * _FEW_PARTS:
+        return _many_parts(experiment, device)
+    try:
+        return _forecast(experiment, experiment.build_empty_pipeline(), device)
+    except Exception:  # it needs weights with numbers
+        if weight_bytes(*experiment.meta_networks.values()) > _MAX_WEIGHTS:
+            raise
+        return _forecast(experiment, experiment.build_pipeline(), device)
+
+
+def _many_parts(experiment: Experiment, device: torch.device) -> Forecast:
+    """Goes on from a step in few parts: each part more takes as much as the one before."""
+    parts = experiment.settings.accumulate
+    size = experiment.settings.batch_size // parts
+    plans = []
+    for few in (_FEW_PARTS, 2 * _FEW_PARTS):
+        shorter = copy.copy(experiment)
+        shorter.settings = replace(experiment.settings, accumulate=few, batch_size=few * size)
+        plans.append(forecast(shorter, device))
+    one, two = plans
+
+    def beyond(first: int, second: int) -> int:
+        return second + (second - first) * (parts - 2 * _FEW_PARTS) // _FEW_PARTS
+
+    kinds = {kind: max(0, beyond(one.parts.get(kind, 0), two.parts[kind])) for kind in two.parts}
+    return Forecast(beyond(one.flops, two.flops), kinds, beyond(one.before, two.before))
+
+
+def _forecast(experiment: Experiment, pipeline: Pipeline, device: torch.device) -> Forecast:
     heap = Heap() if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
-    pipeline = experiment.build_pipeline()  # with real weights: reading them and drawing them needs numbers
     with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type, heap) as ledger:
         _empty(pipeline, device)
         placed = copy.copy(experiment)
@@ -66,11 +97,13 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
             if parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(lambda p: ledger.mark(p.grad, "gradients"))
         updater.take(batch)
-        fill_pools(updater)
+        missing = fill_pools(updater)
         ledger.restart()
         updater.take(batch)
         _mark_lasting(ledger, updater, batch)
     parts = dict(ledger.at_peak)
+    if missing:
+        parts["pool"] = parts.get("pool", 0) + missing
     if heap:
         parts["heap"] = heap.peak - ledger.peak
     if device.type == "cpu":

@@ -11,6 +11,7 @@ import torch
 from i2i.data.domains import known_set
 from i2i.errors import I2IError
 from i2i.experiment import Experiment
+from i2i.meta import weight_bytes
 from i2i.plan import units
 from i2i.plan.forecast import Forecast, forecast
 from i2i.plan.timing import Timing, measure
@@ -56,7 +57,8 @@ def describe_outlook(experiment: Experiment, is_measured: bool) -> Iterator[str]
         yield from _forecast_rows(plan, device)
     timing = None
     if is_measured and not why_not:
-        reason = _too_large(plan, device)
+        least = plan.peak if plan else weight_bytes(*experiment.meta_networks.values())
+        reason = _too_large(least, device)
         try:
             timing = measure(experiment, device) if not reason else None
         except I2IError as error:
@@ -101,12 +103,12 @@ def _timing_rows(timing: Timing) -> Iterator[str]:
         yield _row("memory", units.memory(timing.peak), "measured peak of tensors")
 
 
-def _too_large(plan: Forecast | None, device: torch.device) -> str:
+def _too_large(size: int, device: torch.device) -> str:
     """Says that a step will not fit, where it will not; a CPU's process would be killed."""
     free = _free_memory(device)
-    if plan is None or free is None or plan.peak <= free:
+    if free is None or size <= free:
         return ""
-    return f"{units.memory(plan.peak)} do not fit into the {units.memory(free)} that are free"
+    return f"{units.memory(size)} do not fit into the {units.memory(free)} that are free"
 
 
 def _free_memory(device: torch.device) -> int | None:

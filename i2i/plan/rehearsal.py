@@ -28,11 +28,20 @@ def random_batch(experiment: Experiment) -> dict[str, Tensor]:
     }
 
 
-def fill_pools(updater: Updater) -> None:
-    """Fills the image pools, as they will be after some steps, with what they hold after the first."""
+def fill_pools(updater: Updater) -> int:
+    """Fills the image pools, as they will be after some steps, with what they hold after the first.
+
+    Returns:
+        The bytes that are missing in a pool of more than 1,000 images, which keeps no more here.
+    """
+    missing = 0
     for pool in pools(updater):
         if pool.images:
-            pool.images += [pool.images[0].clone() for _ in range(pool.size - len(pool.images))]
+            kept = min(pool.size, max(1000, len(pool.images)))
+            pool.images += [pool.images[0].clone() for _ in range(kept - len(pool.images))]
+            missing += (pool.size - kept) * pool.images[0].nbytes
+            pool.size = kept
+    return missing
 
 
 def pools(updater: Updater) -> list[ImagePool]:
