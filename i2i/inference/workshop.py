@@ -100,9 +100,8 @@ def _enter(workshops: Path) -> tuple[Path, int]:
             if trials == 99:
                 raise
             continue
-        try_lock(file)
         with suppress(FileNotFoundError):
-            if (path / "lock").stat().st_ino == os.fstat(file).st_ino:
+            if try_lock(file) is not False and (path / "lock").stat().st_ino == os.fstat(file).st_ino:
                 return path, file
         os.close(file)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))

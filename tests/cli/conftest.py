@@ -1,9 +1,13 @@
 """A tiny model and a few images for the command."""
 
+import sys
+
 import pytest
 
+from i2i.plugins import sha256
 from tests.bundles import make_bundle, make_image
 from tests.cli.forking import Forks
+from tests.cli.translating import contents
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +27,24 @@ def photos(tmp_path):
 @pytest.fixture(scope="module")
 def forks(model, tmp_path_factory):
     """Starts jobs in milliseconds."""
+    if sys.platform != "linux":
+        pytest.skip("jobs are forked from a process whose threads are counted in /proc")
     server = Forks(model, tmp_path_factory.mktemp("forks") / "log")
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def work(model, forks, tmp_path_factory):
+    """Images, two models, and the folders that undisturbed jobs make: hash of the model -> name -> content."""
+    root = tmp_path_factory.mktemp("work")
+    for index in range(40):
+        make_image(root / f"few/{index % 2}/{index}.png" if index < 3 else root / f"many/{index}.png", seed=index)
+    models = [model, make_bundle(root / "other.safetensors", "cyclegan", "trainer.seed=7")]
+    expected = {"few": {}, "many": {}}
+    for name, results in expected.items():
+        for one in models:
+            out = root / f"{name}_{one.stem}"
+            assert forks.run(one, root / name, out) == 0
+            results[sha256(one)] = contents(out)
+    return root, models, expected

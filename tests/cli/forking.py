@@ -1,7 +1,7 @@
 """Jobs in processes that start in milliseconds: forked from one that has imported torch and has a single thread.
 
-Run as a script it is that process: it reads a JSON object a line, ``{"start": ARGUMENTS, ...}`` or ``{"wait": PID}``, and
-answers each with a number, the child's id or its exit code.
+Run as a script it is that process: it reads a JSON object a line, ``{"start": ARGUMENTS, ...}`` or ``{"wait": PID}``,
+and answers each with a number, the child's id or its exit code.
 """
 
 import importlib
@@ -85,7 +85,7 @@ def serve():
         if "wait" in question:
             print(os.waitstatus_to_exitcode(os.waitpid(question["wait"], 0)[1]), flush=True)
             continue
-        assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be forked"
+        assert len(list(Path("/proc/self/task").iterdir())) == 1, "a process with threads cannot be forked"
         pid = os.fork()
         if pid == 0:
             log = os.open(question["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -1,64 +1,14 @@
 """A job that is killed, at whatever moment: nothing half made is ever seen, and the next goes on to the same files."""
 
-import json
 import os
 import random
 import signal
-import sys
 import time
 
 import pytest
 
 from i2i.plugins import sha256
-from tests.bundles import make_bundle, make_image, pixels
-from tests.cli.translating import contents, lines
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked, their threads counted in /proc")
-
-
-@pytest.fixture(scope="module")
-def work(model, forks, tmp_path_factory):
-    """Images, two models, and the folders that undisturbed jobs make: hash of the model -> name -> content."""
-    root = tmp_path_factory.mktemp("work")
-    for index in range(40):
-        make_image(root / f"few/{index % 2}/{index}.png" if index < 3 else root / f"many/{index}.png", seed=index)
-    models = [model, make_bundle(root / "other.safetensors", "cyclegan", "trainer.seed=7")]
-    expected = {"few": {}, "many": {}}
-    for name, results in expected.items():
-        for one in models:
-            out = root / f"{name}_{one.stem}"
-            assert forks.run(one, root / name, out) == 0
-            results[sha256(one)] = contents(out)
-    return root, models, expected
-
-
-def seen(folder):
-    """What others see of a folder: name -> content."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: path.read_bytes() for name, path in names.items() if not name.startswith(".i2i/")}
-
-
-def check_truth(folder, expected):
-    """Checks that each file is whole, and made as its last line in the manifest says."""
-    path = folder / "manifest.jsonl"
-    whole = path.read_text().splitlines(keepends=True) if path.exists() else []
-    listed = {entry["output"]: entry for entry in map(json.loads, (line for line in whole if line.endswith("\n")))}
-    for name, data in seen(folder).items():
-        pixels(folder / name)
-        made_by = [bundle for bundle, results in expected.items() if results[name] == data]
-        assert made_by, f"{name} is of no model"
-        assert listed[name]["bundle"] in (*made_by, None), f"{name} is not what the manifest says"
-
-
-def check_end(folder, expected):
-    """Checks that the folder is what an undisturbed job makes, without leftovers."""
-    assert seen(folder) == expected
-    assert contents(folder).keys() == expected.keys(), "something is left over"
-    assert not (folder / ".i2i").exists()
-    listed = [entry["output"] for entry in lines(folder / "manifest.jsonl")]
-    assert set(listed) == set(expected)
-    return listed
+from tests.cli.translating import check_end, check_truth
 
 
 def every_change(forks, work, out, prepare, stride):

@@ -3,6 +3,7 @@
 import json
 
 from i2i.cli import main
+from tests.bundles import pixels
 
 
 def translate(*arguments):
@@ -24,3 +25,32 @@ def refusals(folder):
 
 def contents(folder):
     return {name: (folder / name).read_bytes() for name in tree(folder)}
+
+
+def seen(folder):
+    """What others see of a folder: name -> content."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: path.read_bytes() for name, path in names.items() if not name.startswith(".i2i/")}
+
+
+def check_truth(folder, expected):
+    """Checks that each file is whole, and made as its last line in the manifest says."""
+    path = folder / "manifest.jsonl"
+    whole = path.read_text().splitlines(keepends=True) if path.exists() else []
+    listed = {entry["output"]: entry for entry in map(json.loads, (line for line in whole if line.endswith("\n")))}
+    for name, data in seen(folder).items():
+        pixels(folder / name)
+        made_by = [bundle for bundle, results in expected.items() if results[name] == data]
+        assert made_by, f"{name} is of no model"
+        assert listed[name]["bundle"] in (*made_by, None), f"{name} is not what the manifest says"
+
+
+def check_end(folder, expected):
+    """Checks that the folder is what an undisturbed job makes, without leftovers."""
+    assert seen(folder) == expected
+    assert contents(folder).keys() == expected.keys(), "something is left over"
+    assert not (folder / ".i2i").exists()
+    listed = [entry["output"] for entry in lines(folder / "manifest.jsonl")]
+    assert set(listed) == set(expected)
+    return listed

@@ -1,6 +1,8 @@
 """Many images: batches, trouble of single images, order on disk."""
 
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -163,3 +165,54 @@ def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, m
             files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     assert not (tmp_path / "manifest.jsonl").read_bytes()
+
+
+def test_a_translation_and_its_line_change_together(tmp_path, monkeypatch):
+    """Two jobs replace one translation again and again: what lies there is always the last one's that is listed."""
+    place = Workshop.place
+    monkeypatch.setattr(Workshop, "place", lambda *arguments: (place(*arguments), time.sleep(0.002)))
+
+    def job(bundle):
+        manifest = Manifest(tmp_path / "manifest.jsonl", bundle, {})
+        with Workshop(tmp_path) as workshop:
+            files = Files(workshop, manifest, Options("a2b", overwrite=True), RGB, RGB)
+            for _ in range(20):
+                files.write(image_of(tmp_path), np.full((1, 1, 3), int(bundle), np.uint8))
+
+    def check():
+        with other.held():
+            last = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[-1])
+            assert last["bundle"] == str(pixels(tmp_path / "out.png")[0, 0, 0])
+
+    other = Manifest(tmp_path / "manifest.jsonl", "", {})
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(job, bundle) for bundle in ("1", "2")]
+        while not (tmp_path / "out.png").exists():
+            time.sleep(0.001)
+        while not all(one.done() for one in jobs):
+            check()
+    check()
+    assert not [one.exception() for one in jobs if one.exception()]
+
+
+@pytest.mark.parametrize(
+    ("listed_by_the_other", "outcome"),
+    [
+        (("out.png", "in.png", 0), "done"),
+        (("out.png", "in.png", 1), "replaced"),
+        (("out.png", "in.jpg", 0), "exists as the translation of another image"),
+        (None, "exists and is not in the manifest"),
+    ],
+)
+def test_what_another_job_has_made_meanwhile(listed_by_the_other, outcome, tmp_path):
+    manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
+    with Workshop(tmp_path) as workshop:
+        files = Files(workshop, manifest, Options("a2b"), RGB, RGB)
+        theirs = make_image(tmp_path / "out.png").read_bytes()
+        if listed_by_the_other:
+            Manifest(tmp_path / "manifest.jsonl", "abc", {}).append(*listed_by_the_other, (16, 16))
+        try:
+            assert files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8)) == outcome
+        except Refused as error:
+            assert outcome in str(error)
+    assert ((tmp_path / "out.png").read_bytes() == theirs) is (outcome != "replaced")
