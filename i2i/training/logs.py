@@ -1,6 +1,5 @@
 """What a run tells while it goes on: ``log.jsonl``, TensorBoard, samples, and lines on the terminal."""
 
-import contextlib
 import json
 import math
 import os
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from i2i.atomic import write_atomically
+from i2i.atomic import append, write_atomically
+from i2i.training.board import Board
 
 
 def say(message: str) -> None:
@@ -33,12 +33,10 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, start: int, steps: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder = folder
         self._truncate(start)
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder), purge_step=start + 1)
+        self._pending = b""  # entries that a full disk did not take
+        self._board = Board(folder, start)
         self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
         self._steps = steps
         self._printed = 0.0
@@ -61,8 +59,7 @@ class RunLog:
             groups: Name -> TensorBoard's heading.
         """
         self._write(step, values)
-        for name, value in values.items():
-            self._board.add_scalar(f"{groups.get(name, 'training')}/{name}", value, step)
+        self._show(step, {f"{groups.get(name, 'training')}/{name}": value for name, value in values.items()})
         losses = {name: value for name, value in values.items() if groups.get(name) == "loss"}
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self._bar.set_postfix_str(shown, refresh=False)
@@ -73,19 +70,25 @@ class RunLog:
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Writes an entry of metrics of held-out images, and says it."""
         self._write(step, values)
-        for name, value in values.items():
-            self._board.add_scalar(f"validation/{name}", value, step)
+        self._show(step, {f"validation/{name}": value for name, value in values.items()})
         self._bar.clear()
         say(f"step {step}/{self._steps}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         # JSON has no NaN.
         rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
+        self._pending += json.dumps({"step": step, **rounded}).encode() + b"\n"
         try:
-            self._file.write(json.dumps({"step": step, **rounded}) + "\n")
-            self._file.flush()
+            append(self.folder / "log.jsonl", self._pending)
+            self._pending = b""
         except OSError as error:  # a full disk does not end a run
             say(f"step {step}: the log cannot be written, training goes on: {error.strerror}")
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        try:
+            self._board.scalars(step, values)
+        except OSError as error:
+            say(f"step {step}: TensorBoard's file cannot be written, training goes on: {error.strerror}")
 
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""
@@ -94,13 +97,10 @@ class RunLog:
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         save_image(folder / f"step_{step:08d}.png", grid)
-        self._board.add_image("samples", grid, step, dataformats="HWC")
+        self._board.image(step, "samples", grid)
 
     def close(self) -> None:
         self._bar.close()
-        for file in (self._board, self._file):
-            with contextlib.suppress(OSError):  # what a full disk did not take has been told
-                file.close()
 
 
 def _step_of(line: bytes) -> float:
@@ -112,20 +112,28 @@ def _step_of(line: bytes) -> float:
 
 
 class Averages:
-    """Means of scalars since the last entry, summed on the device so that logging does not wait for it."""
+    """Means of scalars since the last entry, summed on the device so that logging does not wait for it.
 
-    def __init__(self) -> None:
+    Args:
+        finite_only: Whether to leave out what is not finite, as is what comes from an update that is left out.
+    """
+
+    def __init__(self, finite_only: bool = False) -> None:
+        self.finite_only = finite_only
         self._sums: dict[str, Any] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, Any] = {}
 
     def add(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
-            value = value.detach()
+            value, count = value.detach(), 1
+            if self.finite_only:
+                count = value.isfinite()
+                value = value.where(count, 0)
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, Any]:
-        """Returns the means as tensors, without waiting for the device."""
+        """Returns the means as tensors, without waiting for the device; NaN where there is nothing to average."""
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
     def pop(self) -> dict[str, float]:
