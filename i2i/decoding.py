@@ -47,6 +47,10 @@ class Damaged(Refused):
     """A file that is no image, or a broken one."""
 
 
+class TooLarge(Refused):
+    """An image of more pixels than are allowed."""
+
+
 def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decodes an image file's bytes.
 
@@ -125,11 +129,11 @@ def check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     """Refuses what claims too many pixels.
 
     Raises:
-        Refused: Width times height is more than ``max_pixels``.
+        TooLarge: Width times height is more than ``max_pixels``.
     """
     width, height = size
     if width * height > max_pixels:
-        raise Refused(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
+        raise TooLarge(f"{width} x {height} pixels are more than the {max_pixels:,} that are allowed")
 
 
 def is_deep(image: ImageFile.ImageFile) -> bool:

@@ -72,6 +72,10 @@ RULES: dict[str, set[str]] = {
         *("errors", "torch_files", "registry", "codecs", "config", "plugins", "build", "bundle"),
         *("meta", "networks.reference_names", "pipelines.base"),
     },
+    "doctor": {
+        *("errors", "decoding", "rasters", "images", "codecs", "registry", "config", "build", "data", "checks", "held_out"),
+        "inference.reading",
+    },
     "report": {
         "errors",
         "atomic",

@@ -26,6 +26,7 @@ COMMANDS = (
     "new",
     "demo",
     "report",
+    "doctor",
     "verify_resume",
 )
 

@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from i2i.cli.pixels import add_max_pixels, max_pixels
+
 if TYPE_CHECKING:
     from i2i.inference.folders import Tally
     from i2i.inference.inputs import Inputs
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images of one size that go through the networks together (default: 1 on a cpu, else 8)",
     )
+    add_max_pixels(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,7 +126,8 @@ def _load_model(args: argparse.Namespace) -> tuple["Translator", str]:
     path = find_bundle(args.model, args.best)
     while True:
         digest = sha256(path)
-        translator = Translator.load(path, device=args.device, precision=args.precision, plugins=args.plugin)
+        options = {"device": args.device, "precision": args.precision, "max_pixels": max_pixels(args)}
+        translator = Translator.load(path, plugins=args.plugin, **options)
         if sha256(path) == digest:  # a run that is still training may have replaced it
             return translator, digest
 

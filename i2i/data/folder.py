@@ -144,6 +144,14 @@ class Folder:
         self.notes = (*told, f"images: {note}") if note else tuple(told)
         self._paths = paths
 
+    def list_files(self) -> list[str]:
+        """Lists the images of the split, without looking into them.
+
+        Raises:
+            DataError: No such folder or split, or no images.
+        """
+        return (self._read_list() if self._files else self._walk(check_root(self.root)))[0]
+
     def __len__(self) -> int:
         self.scan()
         assert self._paths is not None

@@ -34,6 +34,18 @@ def match_by_name(a: Side, b: Side) -> tuple[list[str], list[str]]:
     return list(names_a.values()), [names_b[name] for name in names_a]
 
 
+def partners(a: Side, b: Side) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Returns the pairs of two folders, and the files that are only in the one and only in the other.
+
+    Raises:
+        DataError: Two files of a folder differ in nothing but their suffix.
+    """
+    names_a, names_b = _by_stem(a), _by_stem(b)
+    pairs = [(path, names_b[name]) for name, path in names_a.items() if name in names_b]
+    only_a = [path for name, path in names_a.items() if name not in names_b]
+    return pairs, only_a, [path for name, path in names_b.items() if name not in names_a]
+
+
 def _by_stem(side: Side) -> dict[str, str]:
     """Path inside the folder without suffix, or without the ending that a side's files have -> path.
 
