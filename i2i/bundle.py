@@ -4,7 +4,7 @@ The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one
 the networks and how to use them. Reading a bundle runs no code from it.
 """
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -12,20 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from i2i.atomic import write_bytes
 from i2i.build import constructor_arguments, parameters_of
+from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.config import node_of
 from i2i.errors import CheckpointError, RegistryError
+from i2i.meta import limited
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import installed_version, load_plugin_file, loaded_files
 from i2i.registry import PIPELINES, REGISTRIES, Registry
 
+__all__ = [
+    "FORMAT",
+    "BundleInfo",
+    "find_bundle",
+    "load_bundle",
+    "misfit",
+    "network_of",
+    "read_info",
+    "read_shapes",
+    "read_state",
+    "save_bundle",
+]
+
 FORMAT = 1
+_MAX_CHANNELS = 4096
+_SPARE = 1 << 24  # numbers in buffers that are computed and not saved
 
 
 @dataclass
@@ -84,18 +98,7 @@ def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
         for letter in info.networks
         for name, tensor in pipeline.members[letter].state_dict().items()
     }
-    metadata = {key: json.dumps(value) for key, value in asdict(info).items()}
-    write_bytes(path, _in_order(save(tensors, metadata)), durable=True)
-
-
-def _in_order(data: bytes) -> bytes:
-    """Sorts the metadata in a safetensors file, which come in random order: equal models are equal files."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    write_bundle_file(path, tensors, asdict(info))
 
 
 def find_bundle(model: str | Path, best: bool = False) -> Path:
@@ -124,15 +127,7 @@ def read_info(path: Path) -> BundleInfo:
     Raises:
         CheckpointError: The file is no bundle, or of a newer format.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a bundle, which is a .safetensors file ({error})") from error
-    try:
-        values = {key: json.loads(value) for key, value in metadata.items()}
-    except ValueError as error:
-        raise CheckpointError(f"{path}: the bundle's metadata is damaged ({error})") from error
+    values = read_metadata(path)
     if values.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: not a bundle of i2i in format {FORMAT}",
@@ -163,13 +158,14 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
         and info.norm_policy in ("batch", "running")
         and info.dropout_policy in ("on", "off")
         and isinstance(info.pipeline.get("type"), str)
-        and all(count > 0 for count in info.channels.values())
+        and all(0 < count <= _MAX_CHANNELS for count in info.channels.values())
+        and 0 <= info.seed < 1 << 63
+        and info.step >= 0
         and all(
-            spec.get("kind") in REGISTRIES
-            and isinstance(spec.get("type"), str)
-            and isinstance(spec.get("arguments"), dict)
-            and isinstance(spec.get("owner"), dict)
-            and all(_is_owned(inner) for inner in spec.get("nested", ()))
+            isinstance(spec.get("arguments"), dict)
+            and _is_owned(spec)
+            and isinstance(spec.get("nested", []), list)
+            and all(map(_is_owned, spec.get("nested", [])))
             for spec in info.networks.values()
         )
     )
@@ -181,9 +177,12 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
 def _is_owned(inner: Any) -> bool:
     return (
         isinstance(inner, dict)
-        and inner.get("kind") in REGISTRIES
+        and isinstance(inner.get("kind"), str)
+        and inner["kind"] in REGISTRIES
         and isinstance(inner.get("type"), str)
         and isinstance(inner.get("owner"), dict)
+        and all(isinstance(value, str) for value in inner["owner"].values())
+        and ("file" not in inner["owner"] or "sha256" in inner["owner"])
     )
 
 
@@ -207,15 +206,7 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
     name = info.pipeline["type"]
     pipeline = _component(path, f"the pipeline {name!r}", PIPELINES, name, info.pipeline_owner)
     try:
-        networks = {}
-        for letter, construct in constructors.items():
-            network, state = _on_meta(construct), read_state(path, letter)
-            network.load_state_dict(state, assign=True)
-            if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-                # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
-                network = construct()
-                network.load_state_dict(state)
-            networks[letter] = network.float()
+        networks = {letter: _network(path, letter, construct) for letter, construct in constructors.items()}
         arguments = constructor_arguments(pipeline, node_of(info.pipeline))
         built: Pipeline = pipeline(networks=networks, losses={}, **arguments)
         missing = [own for own in info.directions.values() if built.directions.get(own) not in networks]
@@ -239,22 +230,6 @@ def network_of(path: Path, info: BundleInfo, letter: str) -> tuple[Callable[...,
     what = f"the {spec['kind']} {spec['type']!r} of {letter}"
     component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"])
     return component, {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
-
-
-def read_state(path: Path, letter: str) -> dict[str, Tensor]:
-    """Reads the weights of one of a bundle's networks, as a state dict."""
-    with safe_open(str(path), framework="pt") as file:
-        prefix = f"{letter}."
-        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
-        return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
-
-
-def read_shapes(path: Path, letter: str) -> dict[str, list[int]]:
-    """Reads the shapes of the weights of one of a bundle's networks."""
-    with safe_open(str(path), framework="pt") as file:
-        prefix = f"{letter}."
-        keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no mapping)
-        return {key.removeprefix(prefix): list(file.get_slice(key).get_shape()) for key in keys}
 
 
 def misfit(path: Path, error: Exception) -> CheckpointError:
@@ -281,9 +256,10 @@ def _component(path: Path, what: str, registry: Registry, name: str, owner: dict
         distribution = owner.get("distribution", "")
         package = f"{distribution} {owner.get('version')}"
         upgrade = "--upgrade " if installed_version(distribution) else ""
+        is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", distribution)  # and nothing else for a shell to run
         raise CheckpointError(
             f"{path}: {what} comes from {package}, which is not installed or does not work here: {error.message}",
-            [f"pip install {upgrade}{distribution}"],
+            [f"if you trust that package: pip install {upgrade}{distribution}"] if is_name else [],
         ) from error
 
 
@@ -295,6 +271,33 @@ def _construct(component: Callable[..., Any], arguments: dict[str, Any]) -> nn.M
 def _others(owner: dict[str, str]) -> str:
     digests = [digest for name, digest in loaded_files().items() if Path(name).name == owner["file"]]
     return f", and the one given is another (sha256 {digests[0][:16]}…)" if digests else ""
+
+
+def _network(path: Path, letter: str, construct: Callable[[], nn.Module]) -> nn.Module:
+    """Builds a network of the size that the bundle has weights for, and loads them."""
+    outline = read_outline(path, letter)
+    most = _SPARE + 4 * sum(tensor.numel() for tensor in outline.values())  # reparametrized weights register again
+    with limited(most):
+        network = _on_meta(construct)
+    _compare(network, outline)
+    state = read_state(path, letter)
+    network.load_state_dict(state, assign=True)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
+        with limited(most):
+            network = construct()
+        network.load_state_dict(state)
+    return network.float()
+
+
+def _compare(network: nn.Module, outline: dict[str, Tensor]) -> None:
+    """Compares what a network needs with what a bundle has, before any of it is read."""
+    for name, own in network.state_dict().items():
+        there = outline.get(name, own)
+        if own.shape != there.shape:
+            raise ValueError(f"{name} is {list(there.shape)} in the file, and {list(own.shape)} in the network")
+        if own.is_floating_point() != there.is_floating_point():
+            raise ValueError(f"{name} is of the type {there.dtype} in the file, and {own.dtype} in the network")
 
 
 def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:

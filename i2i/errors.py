@@ -35,7 +35,7 @@ class I2IError(Exception):
         self.hints = tuple(hints)
 
     def __str__(self) -> str:
-        return "\n".join([self.message, *(f"    {hint}" for hint in self.hints)])
+        return "\n".join(map(printable, [*self.message.split("\n"), *(f"    {hint}" for hint in self.hints)]))
 
 
 class RegistryError(I2IError):

@@ -1,6 +1,6 @@
 """Modules on torch's meta device, where tensors have shapes and neither memory nor numbers."""
 
-import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ def on_meta(construct: Callable[[], Any]) -> Any:
     """
     import torch
 
-    with _counted_parts():
+    with limited():
         try:
             with torch.device("meta"):
                 return construct()
@@ -38,24 +38,38 @@ def on_meta(construct: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _counted_parts() -> Iterator[None]:
-    """Ends the construction of a module by a ``ValueError`` once it has more parts than any network is made of."""
-    from torch.nn.modules.module import (
-        register_module_module_registration_hook,
-        register_module_parameter_registration_hook,
-    )
+def limited(values: float = math.inf) -> Iterator[None]:
+    """Ends the construction of a module by a ``ValueError`` once it is larger than it may be.
 
-    counter = itertools.count(1)
+    A layer's weights are counted before they are initialised, which is when they would take memory.
 
-    def count(*_: Any) -> None:
-        if next(counter) > MAX_PARTS:
+    Args:
+        values: How many its weights and buffers may have, all in all; layers and weights are at most :data:`MAX_PARTS`.
+    """
+    from torch.nn import parameter
+    from torch.nn.modules import module as hooks
+
+    parts, left = 0, values
+
+    def count(_owner: Any, _name: str, part: Any) -> None:
+        nonlocal parts, left
+        parts += 1
+        if parts > MAX_PARTS:
             raise ValueError(f"more than {MAX_PARTS:,} layers and weights, so it is not built")
+        if hasattr(part, "numel") and not parameter.is_lazy(part):
+            left -= part.numel()
+            if left < 0:
+                raise ValueError(f"more than {values:,} numbers in its layers, so it is not built")
 
-    hooks = [register_module_module_registration_hook(count), register_module_parameter_registration_hook(count)]
+    registered = [
+        hooks.register_module_module_registration_hook(count),
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+    ]
     try:
         yield
     finally:
-        for hook in hooks:
+        for hook in registered:
             hook.remove()
 
 

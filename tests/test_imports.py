@@ -42,7 +42,8 @@ RULES: dict[str, set[str]] = {
     },
     # The experiment layer: from a document to a run and its bundle.
     "checks": {"errors", "registry", "config", "plugins", "build", "meta", "pipelines.base", "training"},
-    "bundle": {"errors", "atomic", "codecs", "registry", "config", "plugins", "build", "pipelines.base", "training"},
+    "bundle_files": {"errors", "atomic"},
+    "bundle": {"errors", "bundle_files", "codecs", "registry", "config", "plugins", "build", "meta", "pipelines.base"},
     "trial": {"errors", "registry", "config", "plugins", "build", "meta", "bundle", "checks", "pipelines.base"},
     "held_out": {"errors", "registry", "config", "build", "checks", "training.settings"},
     "experiment": {

@@ -130,7 +130,7 @@ def test_without_the_plugin_the_bundle_says_what_to_install(run_folder):
         f"{run_folder}/model.safetensors: the generator 'nafnet' of G comes from i2i-nafnet {PROJECT['version']}, "
         "which is not installed"
     )
-    assert hint == "    pip install i2i-nafnet"
+    assert hint == "    if you trust that package: pip install i2i-nafnet"
 
 
 # -- a file beside the YAML --------------------------------------------------------------------------------------------
