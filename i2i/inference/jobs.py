@@ -214,7 +214,7 @@ class Files:
         except DataError as error:
             cause = error.__cause__
             if isinstance(cause, FileNotFoundError):
-                raise OSError(errno.ESTALE, f"OUTPUT, or {WORKSHOPS} in it, was removed meanwhile") from error
+                raise OSError(errno.ESTALE, f"the folder, or {WORKSHOPS} in it, was removed meanwhile") from error
             if isinstance(cause, OSError) and cause.errno is not None:
                 raise cause from error
             raise Refused(error.message.removeprefix(f"{part}: ")) from error
