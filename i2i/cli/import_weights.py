@@ -124,7 +124,9 @@ def _about(letter: str, network: "Imported") -> list[str]:
     arguments = ", ".join(f"{key} {_plain(value)}" for key, value in network.told.items())
     lines = [f"{letter}: {network.source.name}: {network.type}, {arguments}"]
     for key, why in network.assumed.items():
-        lines.append(f"    assumed: {key} {_plain(network.told[key])}: {why} (--architecture '{{{key}: …}}')")
+        other = {"norm": "none", "dropout": "0.0" if network.told[key] else "0.5"}[key]
+        node = f"{key}: {other}" if network.kind == "generator" else f"type: {network.type}, {key}: {other}"
+        lines.append(f"    assumed {key} {network.told[key]}: {why}; if not so, --architecture '{{{node}}}'")
     if network.left_out:
         kinds = sorted({name.rpartition(".")[2] for name in network.left_out})
         count = len(network.left_out)

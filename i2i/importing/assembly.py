@@ -22,6 +22,7 @@ from i2i.registry import GENERATORS, PIPELINES
 # The original's G_A translates A to B and D_A judges B; the paper calls them G and D_Y.
 _GENERATORS = {"": "G", "A": "G", "B": "F"}
 _DISCRIMINATORS = {"": "D_Y", "A": "D_Y", "B": "D_X"}
+_KNOWN = "known: the generators and discriminators of pytorch-CycleGAN-and-pix2pix, the ResNets and PatchGANs of CUT"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ def assemble(sources: Sequence[Source], architectures: Architectures, policies: 
             notes.append(f"left out: {source.name}: it is {other}")
         else:
             raise _unknown(source, {name: list(tensor.shape) for name, tensor in tensors.items()}, other)
+    if not any(network.kind == GENERATORS.kind for network in found):
+        hints = [*notes, *(f"{network.source.name} is a {network.kind}" for network in found)]
+        raise CheckpointError("no generator among the files, and nothing translates without one", hints)
     type_, networks, left_out = _lettered(found)
     notes += left_out
     channels = _channels(networks)
@@ -139,12 +143,12 @@ def _disagreement(network: Imported, said_by: str, options: Mapping[str, str]) -
 
 def _unknown(source: Source, shapes: Mapping[str, list[int]], other: str | None) -> CheckpointError:
     if other is not None:
-        return CheckpointError(f"{source.path}: holds {other}")
+        return CheckpointError(f"{source.path}: holds {other}", [_KNOWN])
     first = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:3])
     return CheckpointError(
         f"{source.path}: its tensors are of no network known here; the first are {first}",
         [
-            "known: the generators and discriminators of pytorch-CycleGAN-and-pix2pix, and the ResNets of CUT",
+            _KNOWN,
             f"a registered network, with its own names: {OPTION} '{{type: NAME, in_channels: 3, out_channels: 3}}'",
         ],
     )
@@ -154,11 +158,6 @@ def _lettered(found: Sequence[Imported]) -> tuple[str, dict[str, Imported], list
     """Returns the pipeline, the networks by letter, generators first, and what had to be left out."""
     generators = [network for network in found if network.kind == GENERATORS.kind]
     judges = [network for network in found if network.kind != GENERATORS.kind]
-    if not generators:
-        raise CheckpointError(
-            "no generator among the files, and nothing translates without",
-            [f"{network.source.name} is a {network.kind}" for network in judges],
-        )
     networks = _by_letter(generators, _GENERATORS)
     judges_by_letter = _by_letter(judges, _DISCRIMINATORS)
     G, D = networks.get("G"), judges_by_letter.get("D_Y")

@@ -1,7 +1,7 @@
 """Which files hold a model, and the tensors in them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ _LOOSE = re.compile(
     r"(?:.*[_\-. ])?(?:net_?)?(?:G|D|generator|discriminator)_?(?P<way>A2B|B2A|AB|BA|A|B)", re.IGNORECASE
 )
 _WRAPPERS = {"module", "_orig_mod"}  # of DataParallel and torch.compile
+_ROOTS = {"model", "net"}  # what all names of the reference's networks begin with
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ def _in_folder(folder: Path, epoch: str | None) -> tuple[list[Source], list[str]
         )
     sources = [_source(path) for path in files]
     epochs = sorted({source.epoch for source in sources if source.epoch}, key=_order)
-    if not epochs:
+    if not epochs and not epoch:
         return sources, []
     chosen = epoch or epochs[-1]
     if chosen not in epochs:
-        raise CheckpointError(f"{folder}: holds no epoch {chosen!r}", [f"it holds {', '.join(epochs)}"])
+        raise CheckpointError(f"{folder}: holds no epoch {chosen!r}", [f"it holds {', '.join(epochs) or 'none'}"])
     others = [other for other in epochs if other != chosen]
     shown = ", ".join(others[-5:]) if len(others) <= 5 else f"…, {', '.join(others[-5:])}"
     note = [f"{folder}: epoch {chosen} was taken; --epoch chooses another: {shown}"] if others and not epoch else []
@@ -112,7 +113,7 @@ def _order(epoch: str) -> tuple[bool, int, str]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Reads a state dict, alone in its file or beside other things, without running code.
 
-    Names lose what ``DataParallel`` and ``torch.compile`` put before them.
+    Names lose what ``DataParallel``, ``torch.compile`` or a module around the network put before them.
 
     Raises:
         CheckpointError: The file cannot be read, is a bundle already, or does not hold one state dict.
@@ -124,14 +125,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         reason = f"holds {len(found)} state dicts: {names}" if found else "holds no state dict"
         raise CheckpointError(f"{path}: {reason}", ["expected one network's tensors by name, in a file of its own"])
     [tensors] = found.values()
-    while len(tensors) > 0 and {name.partition(".")[0] for name in tensors} <= _WRAPPERS:
+    while _are_wrapped(tensors):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
+        if tensor.numel() == 0:
+            raise CheckpointError(f"{path}: the tensor {name} {list(tensor.shape)} has no values")
         if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
             raise CheckpointError(
                 f"{path}: the tensor {name} is of {tensor.dtype}, and weights are floating-point numbers"
             )
     return tensors
+
+
+def _are_wrapped(names: Collection[str]) -> bool:
+    """Whether all names begin with a word that the network itself has not."""
+    heads, rests = {name.partition(".")[0] for name in names}, [name.partition(".")[2] for name in names]
+    if heads <= _WRAPPERS:
+        return True
+    return len(heads) == 1 and not heads & _ROOTS and all(rest.partition(".")[0] in _ROOTS for rest in rests)
 
 
 def _state_dicts(value: Any, place: tuple[str, ...]) -> list[tuple[tuple[str, ...], dict[str, Tensor]]]:

@@ -93,7 +93,13 @@ def import_network(
         network: nn.Module = build(component, node)
         return network
 
-    network = on_meta(construct)
+    try:
+        network = on_meta(construct)
+    except (ConfigError, ValueError) as error:
+        if given:
+            raise
+        reason = error.problems[0].message if isinstance(error, ConfigError) else error
+        raise CheckpointError(f"{source.path}: taken for {guess.type}, which cannot be built so: {reason}") from error
     fitted = _fit(network, tensors)
     if fitted.problems:
         shown = ", ".join(f"{key} {value}" for key, value in told.items())
@@ -125,8 +131,12 @@ def with_options(guess: Guess, beside: Mapping[str, str], source: Source) -> Gue
         has_dropout = said == "False" if said in ("True", "False") else not source.way
         arguments["dropout"] = 0.5 if has_dropout else 0.0
         if said not in ("True", "False"):
-            assumed["dropout"] = f"it leaves no tensors; the original's {'cycle_gan' if source.way else 'pix2pix'}"
+            assumed["dropout"] = f"it leaves no tensors, and is as in the original's {_model_of(source)}"
     return Guess(guess.kind, guess.type, arguments, assumed)
+
+
+def _model_of(source: Source) -> str:
+    return "cycle_gan" if source.way else "pix2pix"
 
 
 def _fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> Fitted:

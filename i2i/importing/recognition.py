@@ -11,6 +11,7 @@ from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_MAX_DOUBLINGS = 8  # of the channels; each of a file's tensors is small, and what names lead to might not be
 # What neither translates nor judges images for any pipeline here: a pattern of names, and what it is.
 _OTHERS = (
     (r"mlp_\d+\.\d+\.weight$", "the feature head of CUT (net_F), which compares patches and does not translate"),
@@ -42,15 +43,16 @@ def recognise(shapes: Shapes) -> Guess | None:
     Args:
         shapes: Of the tensors, by the reference's names.
     """
-    if any(".conv_block." in name for name in shapes) and "model.1.weight" in shapes:
+    convs = {name: shape for name, shape in shapes.items() if name.endswith(".weight") and len(shape) == 4}
+    if any(".conv_block." in name for name in convs) and "model.1.weight" in convs:
         return _resnet(shapes)
-    if {"model.model.0.weight", "model.model.3.weight", "model.model.1.model.1.weight"} <= shapes.keys():
+    if {"model.model.0.weight", "model.model.3.weight", "model.model.1.model.1.weight"} <= convs.keys():
         return _unet(shapes)
-    if "net.0.weight" in shapes and shapes["net.0.weight"][2:] == (1, 1):
+    if convs.get("net.0.weight", ())[2:] == (1, 1):
         return _pixelgan(shapes)
-    convs = _convolutions(shapes)
-    if len(convs) >= 3 and all(shape[2:] == (4, 4) for shape in convs.values()) and 0 in convs:
-        return _patchgan(shapes, convs)
+    sequence = _convolutions(shapes)
+    if len(sequence) >= 3 and 0 in sequence and all(shape[2:] == (4, 4) for shape in sequence.values()):
+        return _patchgan(shapes, sequence)
     return None
 
 
@@ -71,6 +73,8 @@ def _resnet(shapes: Shapes) -> Guess | None:
     first, last = min(convs)[0], max(convs)[0]
     head = max(outer)
     num_downsamplings = sum(1 < position < first for position in outer)
+    if num_downsamplings > _MAX_DOUBLINGS:
+        return None
     # What shifts the positions: a blur in each block that halves, an enlargement in each that doubles, dropout.
     arguments: dict[str, Any] = {
         "in_channels": shapes["model.1.weight"][1],
@@ -147,5 +151,5 @@ def _norm(shapes: Shapes, conv: str, norm: str) -> tuple[str, dict[str, str]]:
     if f"{conv}.bias" not in shapes:
         return "none", {}
     return "instance", {
-        "norm": "it leaves no tensors, and the biases are those of the original's networks with instance norm"
+        "norm": "it leaves no tensors, and the biases are as in the original's networks with instance norm"
     }

@@ -162,13 +162,11 @@ class Fitted:
     Attributes:
         tensors: A state dict of our network, complete where there are no problems.
         left_out: Names of the tensors that our network has no use for: statistics of instance norms, fixed filters.
-        filled: Names, as ours, of what the file lacks and our network has: idle biases and batch counters, zero.
         problems: One line for each tensor that is missing, left over or of another shape.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    filled: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -217,7 +215,6 @@ def fit_reference(network: nn.Module, state_dict: Mapping[str, Tensor]) -> Fitte
             continue
         if kind == "num_batches_tracked" or (kind == "bias" and network.norm == "none"):
             fitted.tensors[ours] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-            fitted.filled.append(ours)
         else:
             fitted.problems.append(f"missing tensor {theirs[layer]}.{kind} {list(tensor.shape)}")
     return fitted
