@@ -7,6 +7,7 @@ from typing import Any
 from i2i.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.run import train as train_experiment
+from i2i.training import distributed
 
 
 def train(
@@ -34,7 +35,10 @@ def train(
         I2IError: Training cannot start or go on, or its last save failed.
         KeyboardInterrupt: SIGINT or SIGTERM came; the checkpoint is written.
     """
-    code, folder = train_experiment(Experiment.load(config, overrides), out, resume, max_hours=max_hours)
+    with distributed.joined():
+        with distributed.agreeing():
+            experiment = Experiment.load(config, overrides)
+        code, folder = train_experiment(experiment, out, resume, max_hours=max_hours)
     if code == 1:
         raise I2IError(f"{folder}: the last save failed")
     if code:

@@ -9,18 +9,24 @@ from typing import Any
 import torch
 
 from i2i.bundle import save_bundle
+from i2i.data.files import UnusableFiles
 from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
-from i2i.run_folder import Report, compare, find_state, prepare, run_folder
+from i2i.plugins import installed_version
+from i2i.run_folder import Report, compare, differing, find_state, prepare, run_folder
 from i2i.training import distributed
+from i2i.training.loading import Loader
 from i2i.training.logs import say
 from i2i.training.precision import Precision, pick_device
 from i2i.training.schedules import Timeline
+from i2i.training.settings import TrainerSettings
 from i2i.training.stream import SeededDataset
 from i2i.training.trackers import Trackers
 from i2i.training.trainer import Run, Trainer
 from i2i.training.updater import Updater
 from i2i.training.validation import Validation
+
+SHOWN = 10  # differences that a message names
 
 
 def train(
@@ -48,55 +54,50 @@ def train(
         I2IError: Nothing was started; says why.
     """
     deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
-    settings = experiment.settings
-    device = distributed.start(_device(experiment))
     if not distributed.is_main():
         report = _silent
-    try:
-        shares = distributed.world_size() * settings.accumulate
-        if settings.batch_size % shares:
-            message = f"trainer.batch_size: {settings.batch_size} images do not divide into {shares} shares"
-            raise I2IError(message, [f"{distributed.world_size()} processes x {settings.accumulate} parts"])
-        folder = distributed.from_main(run_folder(experiment.name, out, resume))
+    with distributed.agreeing():
+        device = distributed.local(_device(experiment))
+        _check_shares(experiment.settings)
+        folder = run_folder(experiment.name, out, resume)
+    folder = distributed.from_main(folder)
+    with distributed.agreeing():
         state = find_state(folder, resume, report)
         scan(experiment, report)
-        validation = _validation(experiment)
-        steps = total_steps(experiment, len(experiment.dataset))
-        config = experiment.resolved()
-        _check_agreement(folder, len(experiment.dataset), state["step"] if state else 0)
-        if state is not None:
-            compare(config, state["config"], folder)
-            if state["step"] >= steps:
-                report(f"{folder}: finished already, at step {state['step']}")
-                return 0, folder
-        updater = build_updater(experiment, steps, len(experiment.dataset), device, report)
+        validation = _validation(experiment, report)
+    config, length = experiment.resolved(), len(experiment.dataset)
+    _check_agreement(folder, experiment, config, state)
+    steps = total_steps(experiment, length)
+    if state is not None:
+        compare(config, state["config"], folder)
+        if state["step"] >= steps:
+            report(f"{folder}: finished already, at step {state['step']}")
+            return 0, folder
+    with distributed.agreeing():  # before anything is written
+        updater = build_updater(experiment, steps, length, device, report)
         if state is not None:
             updater.load(state)
-        distributed.barrier()  # nobody writes into the folder before all have looked at it
-        is_numbered = out is None and state is None
-        folder = distributed.from_main(prepare(folder, config, state, is_numbered))
-        run = Run(
-            folder=folder,
-            dataset=_seeded(experiment, experiment.dataset),
-            steps=steps,
-            workers=experiment.data.settings.worker_count(device.type),
-            config=config,
-            save_model=lambda path, step, metrics: save_bundle(
-                path, experiment.bundle_info(updater.pipeline, step, metrics), updater.pipeline
-            ),
-            validation=validation,
-            trackers=_trackers(experiment),
-            deadline=deadline,
-        )
-        return _fit(experiment, Trainer(updater, run), state, report), folder
-    finally:
-        distributed.stop()
+    with distributed.agreeing():
+        folder = prepare(folder, config, state, is_numbered=out is None and state is None)
+    run = Run(
+        folder=distributed.from_main(folder),
+        loader=_loader(experiment, device),
+        steps=steps,
+        config=config,
+        save_model=lambda path, step, metrics: save_bundle(
+            path, experiment.bundle_info(updater.pipeline, step, metrics), updater.pipeline
+        ),
+        validation=validation,
+        trackers=_trackers(experiment),
+        deadline=deadline,
+    )
+    return _fit(experiment, Trainer(updater, run), state, report), run.folder
 
 
 def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None, report: Report) -> int:
     run, updater = trainer.run, trainer.updater
     if state is not None:
-        trainer.go_on(state.get("best", {}))  # absent in checkpoints of 0.1.0
+        trainer.recall(state)
         report(f"resumed at step {trainer.step}")
         before = len(state["pipeline"])
         if before != distributed.world_size():
@@ -108,6 +109,10 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None,
         code = trainer.fit()
     finally:
         run.trackers.tell("on_end")
+    if trainer.broken:
+        report(f"{len(trainer.broken)} unusable files were passed over:")
+        for reason, step in trainer.broken.items():
+            report(f"    step {step}: {reason}")
     if distributed.is_main():
         _report(experiment, trainer, report, pictures=0 if code > 128 else 4)  # who sends a signal does not wait
     go_on = f"go on with the same command and  --resume auto --out {run.folder}"
@@ -122,18 +127,46 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None,
     return code
 
 
-def _check_agreement(folder: Path, images: int, step: int) -> None:
-    """Checks that all processes see the same files: on several machines, data and run folder have to be shared.
+def _check_shares(settings: TrainerSettings) -> None:
+    """Checks that a batch can be shared.
 
     Raises:
-        I2IError: They do not.
+        I2IError: It cannot.
     """
-    views = distributed.gathered((images, step))
-    if len(set(views)) > 1:
-        seen = [
-            f"process {rank}: {images} images, checkpoint of step {step}" for rank, (images, step) in enumerate(views)
-        ]
-        raise I2IError(f"{folder}: the processes do not see the same data and checkpoints", seen)
+    shares = distributed.world_size() * settings.accumulate
+    if settings.batch_size % shares:
+        message = f"trainer.batch_size: {settings.batch_size} images do not divide into {shares} shares"
+        raise I2IError(message, [f"{distributed.world_size()} processes x {settings.accumulate} parts"])
+
+
+def _check_agreement(
+    folder: Path, experiment: Experiment, config: dict[str, Any], state: dict[str, Any] | None
+) -> None:
+    """Checks that all processes have the same configuration, files and software, and see the same run folder.
+
+    Raises:
+        I2IError: They have not; says who has what.
+    """
+    if distributed.world_size() == 1:
+        return
+    dataset = experiment.dataset
+    views = distributed.gathered(
+        {
+            "configuration": config,
+            "data set": {"images": len(dataset), "files": getattr(dataset, "fingerprint", None)},
+            "checkpoint": {"step": state["step"] if state else 0},
+            "software": {"i2i": installed_version("i2i"), "torch": torch.__version__},
+        }
+    )
+    differences = [
+        f"{what}: {key}: {first} in process 0, {other} in process {rank}"
+        for rank, view in enumerate(views)
+        for what in view
+        for key, first, other in differing(views[0][what], view[what])
+    ]
+    if differences:
+        hints = [*differences[:SHOWN], "on several machines, data and run folder lie on a disk that they share"]
+        raise I2IError(f"{folder}: the processes do not train the same", hints)
 
 
 def _report(experiment: Experiment, trainer: Trainer, report: Report, pictures: int) -> None:
@@ -175,6 +208,17 @@ def _seeded(experiment: Experiment, dataset: object) -> SeededDataset:
     return SeededDataset(dataset, experiment.settings.seed, experiment.data.settings.direction == "b2a")
 
 
+def _loader(experiment: Experiment, device: torch.device) -> Loader:
+    data = experiment.data.settings
+    return Loader(
+        _seeded(experiment, experiment.dataset),
+        data.worker_count(device.type),
+        data.max_broken,
+        data.timeout,
+        pin_memory=device.type == "cuda",
+    )
+
+
 def _trackers(experiment: Experiment) -> Trackers:
     """Builds the trackers, in the first process alone."""
     return Trackers(
@@ -183,7 +227,7 @@ def _trackers(experiment: Experiment) -> Trackers:
     )
 
 
-def _validation(experiment: Experiment) -> Validation | None:
+def _validation(experiment: Experiment, report: Report) -> Validation | None:
     """Readies the held-out images.
 
     Raises:
@@ -196,8 +240,7 @@ def _validation(experiment: Experiment) -> Validation | None:
     suffixes = {own: "" if is_single else f"_{asked}" for asked, own in experiment.directions.items()}
     settings, dataset = held_out.settings, held_out.dataset
     try:
-        if hasattr(dataset, "scan"):
-            dataset.scan()
+        _scan(dataset, experiment.data.settings.max_broken, report)
         validation = Validation(
             _seeded(experiment, dataset),
             held_out.metrics,
@@ -247,11 +290,27 @@ def scan(experiment: Experiment, report: Report) -> None:
         ConfigError: The files cannot be used as asked.
     """
     try:
-        if hasattr(experiment.dataset, "scan"):
-            experiment.dataset.scan()
+        _scan(experiment.dataset, experiment.data.settings.max_broken, report)
         if len(experiment.dataset) == 0:
             raise DataError("the data set is empty")
     except DataError as error:
         raise experiment.dataset_problem(error.message, error.hints) from error
     for note in getattr(experiment.dataset, "notes", ()):
         report(f"data: {note}")
+
+
+def _scan(dataset: Any, max_broken: int, report: Report) -> None:
+    """Lets a data set look at its files; a few unusable ones are named and passed over.
+
+    Raises:
+        DataError: They are too many, or something else is wrong.
+    """
+    try:
+        if hasattr(dataset, "scan"):
+            dataset.scan()
+    except UnusableFiles as error:
+        if len(error.problems) > max_broken or 2 * len(error.problems) >= error.total:
+            error.hints = (*error.hints, f"up to data.max_broken={max_broken} are passed over, while most are usable")
+            raise
+        for path, reason in error.problems:
+            report(f"data: {path}: {reason}; it is passed over")

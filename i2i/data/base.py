@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from i2i.codecs import Codec, load_halves
-from i2i.data.files import Survey, list_images, survey, unusable
+from i2i.data.files import Survey, UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.matching import match_by_name
 from i2i.data.sides import Layout, Side
 from i2i.data.transforms import Spec, Transforms, evaluation_spec
@@ -82,6 +82,12 @@ class TwoDomains(ABC):
         return {name: codec.channels for name, codec in self.codecs.items()}
 
     @property
+    def fingerprint(self) -> int:
+        """A number of the files' names and sizes: other files have another."""
+        a, b = self._scanned()
+        return fingerprint(self.root, [*a.paths, *b.paths])
+
+    @property
     @abstractmethod
     def splits(self) -> list[str]:
         """Which of train, val and test the set has."""
@@ -98,7 +104,8 @@ class TwoDomains(ABC):
         """Lists, matches and checks the files, once.
 
         Raises:
-            DataError: No such folder, an unknown layout, no images, images without a partner, or unusable files.
+            DataError: No such folder, an unknown layout, no images, images without a partner, or that do not fit.
+            UnusableFiles: Some cannot be used; the data set can, and refuses them when they come up.
         """
         if self._sides is not None:
             return
@@ -110,12 +117,15 @@ class TwoDomains(ABC):
         for side in (a, b):
             if self.split == "train" and len(side.paths) < 2:
                 raise DataError(f"{str(side.folder.absolute())!r} holds 1 image, training needs at least 2")
+        broken: list[tuple[str, str]] = []
         if self._check:
-            self._check_files(a, b)
+            broken = self._check_files(a, b)
         else:
             for side in (a, b):
                 side.codec.settle(survey(side.paths[:1], None, lambda path: (), needs_pixels=True).depths)
         self._sides = (a, b)
+        if broken:
+            raise UnusableFiles(broken, len({*a.paths, *b.paths}), self.split)
 
     def __len__(self) -> int:
         return max(len(side.paths) for side in self._scanned())
@@ -140,10 +150,7 @@ class TwoDomains(ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         a, b = self._scanned()
-        j = index
-        if not self.joint:
-            j = int(rng.integers(len(b.paths))) if self.split == "train" else index % len(b.paths)
-        paths = {"a": a.paths[index % len(a.paths)], "b": b.paths[j]}
+        paths = dict(zip("ab", self.paths_of(index, rng), strict=True))
         if a.half and b.half and paths["a"] == paths["b"]:
             (one, other), _ = load_halves(paths["a"], [(a.codec, a.half), (b.codec, b.half)])
             arrays = {"a": one, "b": other}
@@ -161,6 +168,14 @@ class TwoDomains(ABC):
             **{f"{name}_path": path for name, path in paths.items()},
         }
 
+    def paths_of(self, index: int, rng: np.random.Generator) -> tuple[str, str]:
+        """Returns the files of an item; the first number of the generator decides where chance does."""
+        a, b = self._scanned()
+        other = index
+        if not self.joint:
+            other = int(rng.integers(len(b.paths))) if self.split == "train" else index % len(b.paths)
+        return a.paths[index % len(a.paths)], b.paths[other]
+
     def _scanned(self) -> tuple[Side, Side]:
         self.scan()
         assert self._sides is not None
@@ -171,20 +186,19 @@ class TwoDomains(ABC):
         groups = [targets] if self.joint else [{name: target} for name, target in targets.items()]
         return [Transforms(spec, load_size, crop_size, group, argument) for group in groups]
 
-    def _check_files(self, a: Side, b: Side) -> None:
+    def _check_files(self, a: Side, b: Side) -> list[tuple[str, str]]:
+        """Looks at every file; returns those that cannot be used, with the reasons."""
         surveys = [(a, _survey_halves(a, b))] if a.half else [(side, _survey(side)) for side in (a, b)]
         if a.half:
             self._check_shapes(a, surveys[0][1])
-        problems = [problem for _, result in surveys for problem in result.problems]
-        height, width = self.transforms.least_size
-        problems += [
-            (path, f"is {w} x {h} pixels, smaller than the crop of {width} x {height}: load_size enlarges it")
+        broken = [problem for _, result in surveys for problem in result.problems]
+        small = [
+            problem
             for side, result in surveys
-            for path, (w, h) in result.sizes.items()
-            if h < height or w // (2 if side.half else 1) < width
+            for problem in too_small(result.sizes, self.transforms.least_size, 2 if side.half else 1)
         ]
-        if problems:
-            raise unusable(problems, sum(len(side.paths) for side, _ in surveys), self.split)
+        if small:
+            raise unusable(broken + small, sum(len(side.paths) for side, _ in surveys), self.split)
         notes = [
             f"{count} of {len(side.paths)} images in {side.folder.name}: {note}"
             for side, result in surveys
@@ -196,9 +210,10 @@ class TwoDomains(ABC):
         self.notes = tuple(dict.fromkeys(notes))
         if self.joint and not a.half and not self.transforms.equalizes_sizes:
             for one, other in zip(a.paths, b.paths, strict=True):
-                sizes = {"a": surveys[0][1].sizes[one], "b": surveys[1][1].sizes[other]}
-                if sizes["a"] != sizes["b"]:
+                sizes = {"a": surveys[0][1].sizes.get(one), "b": surveys[1][1].sizes.get(other)}
+                if None not in sizes.values() and sizes["a"] != sizes["b"]:
                     raise _different_sizes({"a": one, "b": other}, sizes)
+        return broken
 
     def _check_shapes(self, side: Side, result: Survey) -> None:
         """Files with two halves are wide; others are more likely a folder of single images."""

@@ -1,8 +1,9 @@
 """Finding image files, and checking them before training time is spent."""
 
 import os
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +142,41 @@ def unusable(problems: Sequence[tuple[str, str]], total: int, split: str) -> Dat
     if len(problems) > SHOWN:
         lines.append(f"and {len(problems) - SHOWN} more")
     return DataError(f"{len(problems)} of {total} images of split {split!r} cannot be used", lines)
+
+
+class UnusableFiles(DataError):
+    """Files of a data set that cannot be read; all others can be used, and these are refused when they come up.
+
+    Args:
+        problems: File and reason of each.
+        total: Files looked at.
+        split: Of the data set.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]], total: int, split: str) -> None:
+        error = unusable(problems, total, split)
+        super().__init__(error.message, error.hints)
+        self.problems, self.total = tuple(problems), total
+
+
+def too_small(sizes: Mapping[str, tuple[int, int]], crop: tuple[int, int], halves: int = 1) -> list[tuple[str, str]]:
+    """Lists the files that a crop of (height, width) does not fit into, each with the reason."""
+    height, width = crop
+    reason = "is {} x {} pixels, smaller than the crop of {} x {}: load_size enlarges it"
+    return [
+        (path, reason.format(w, h, width, height))
+        for path, (w, h) in sizes.items()
+        if h < height or w // halves < width
+    ]
+
+
+def fingerprint(root: str, paths: Iterable[str]) -> int:
+    """Returns a number that depends on names, relative to a folder, order and sizes of files."""
+    value = 0
+    for path in paths:
+        size = os.stat(path).st_size if os.path.exists(path) else -1  # noqa: PTH116, PTH110 (a million Paths are slow)
+        value = zlib.crc32(f"{os.path.relpath(path, root)} {size}\n".encode(errors="surrogateescape"), value)
+    return value
 
 
 def _look(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from i2i.codecs import ImageCodec
-from i2i.data.files import list_images, survey, unusable
+from i2i.data.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.manifests import FileList
 from i2i.data.pictures import check_ranges
 from i2i.data.sides import SPLITS, check_root, found_there
@@ -113,8 +113,9 @@ class Folder:
         """Lists and checks the files, once.
 
         Raises:
-            DataError: No such folder or split, no images, images without a class, other classes than were declared, or
-                unusable files.
+            DataError: No such folder or split, no images, images without a class or too small, other classes than were
+                declared.
+            UnusableFiles: Some cannot be used; the data set can, and refuses them when they come up.
         """
         if self._paths is not None:
             return
@@ -129,20 +130,17 @@ class Folder:
         codec = self.codecs["image"]
         if self._check:
             result = survey(paths, codec.channels, lambda path: codec.load(path)[1])
-            height, width = self.transforms.least_size
-            problems = result.problems + [
-                (path, f"is {w} x {h} pixels, smaller than the crop of {width} x {height}: load_size enlarges it")
-                for path, (w, h) in result.sizes.items()
-                if h < height or w < width
-            ]
-            if problems:
-                raise unusable(problems, len(paths), self.split)
+            small = too_small(result.sizes, self.transforms.least_size)
+            if small:
+                raise unusable(result.problems + small, len(paths), self.split)
             told = [f"{count} of {len(paths)} images: {note}" for note, count in sorted(result.notes.items())]
         else:
             result, told = survey(paths[:1], None, lambda path: (), needs_pixels=True), []
         note = codec.settle(result.depths)
         self.notes = (*told, f"images: {note}") if note else tuple(told)
         self._paths = paths
+        if self._check and result.problems:
+            raise UnusableFiles(result.problems, len(paths), self.split)
 
     def list_files(self) -> list[str]:
         """Lists the images of the split, without looking into them.
@@ -159,6 +157,17 @@ class Folder:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.get(index, np.random.default_rng(index))
+
+    @property
+    def fingerprint(self) -> int:
+        """A number of the files' names and sizes: other files have another."""
+        assert len(self) and self._paths is not None
+        return fingerprint(self.root, self._paths)
+
+    def paths_of(self, index: int, rng: np.random.Generator) -> tuple[str, ...]:
+        """Returns the file of an item."""
+        assert len(self) and self._paths is not None
+        return (self._paths[index],)
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Loads an item.

@@ -27,12 +27,15 @@ class Phase:
         optimizer: The role in the YAML whose optimizer steps; phases of one name share its state.
         constant_shared: Whether what the phases share is a constant here: then it comes without its graph, as it was
             when a phase of this step first computed it.
+        late_commit: Whether what :meth:`Pipeline.commit` changes for this phase matters to this phase alone: the change
+            may then wait until the phase comes again, which lets a GPU run ahead.
     """
 
     name: str
     trains: tuple[str, ...]
     optimizer: str
     constant_shared: bool = False
+    late_commit: bool = False
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,10 @@ class CycleGAN(Pipeline):
         "perceptual": LossRole("pairwise", required=False),
         "style": LossRole("pairwise", required=False),
     }
-    phases = (Phase("G", ("G", "F"), "generator"), Phase("D", ("D_X", "D_Y"), "discriminator", constant_shared=True))
+    phases = (
+        Phase("G", ("G", "F"), "generator"),
+        Phase("D", ("D_X", "D_Y"), "discriminator", constant_shared=True, late_commit=True),
+    )
     directions = {"a2b": "G", "b2a": "F"}
 
     def __init__(
@@ -70,13 +73,12 @@ class CycleGAN(Pipeline):
 
     def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
         x, y = batch["a"], batch["b"]
-        fake_y, fake_x = fitted(self.G, x), fitted(self.F, y)
-        return {
-            "fake_y": fake_y,
-            "fake_x": fake_x,
-            "recon_x": fitted(self.F, fake_y),  # F(G(x))
-            "recon_y": fitted(self.G, fake_x),  # G(F(y))
-        }
+        # The original's order: gradients of a network's calls are summed in it, and it decides the last bit.
+        fake_y = fitted(self.G, x)
+        recon_x = fitted(self.F, fake_y)  # F(G(x))
+        fake_x = fitted(self.F, y)
+        recon_y = fitted(self.G, fake_x)  # G(F(y))
+        return {"fake_y": fake_y, "fake_x": fake_x, "recon_x": recon_x, "recon_y": recon_y}
 
     def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
         return self._generators(batch, shared) if phase == "G" else self._discriminators(batch, shared, rng)

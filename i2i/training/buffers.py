@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -27,6 +29,11 @@ class Snapshot:
         """Puts the buffers back."""
         for part, name, value in self._values:
             part._buffers[name] = value
+
+    def restore_where(self, condition: Tensor) -> None:
+        """Puts the buffers back if a flag on their device is not zero, without waiting for it."""
+        for part, name, value in self._values:
+            part._buffers[name] = torch.where(condition.bool(), value, cast(Tensor, part._buffers[name]))
 
     @contextmanager
     def replayed(self) -> Iterator[None]:

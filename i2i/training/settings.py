@@ -38,7 +38,9 @@ class TrainerSettings:
         sample_every: Steps between sample grids.
         sample_count: Rows of a sample grid.
         log_every: Steps between log entries.
-        on_nan: What to do when a loss or gradient is not finite: end the run, or leave out the update.
+        on_nan: What to do when a loss or gradient is not finite, which never reaches the weights: end the run, leave
+            out the update (skip), or go back to the last checkpoint and on from there with other images and random
+            numbers (rollback).
         ema: Decay of the moving average of the generators' weights, such as 0.999, which then is what samples,
             metrics and bundles use; null keeps none.
         clip_norm: Longest gradient of an update, over all networks of its phase; longer ones are scaled down to it.
@@ -59,14 +61,12 @@ class TrainerSettings:
     sample_every: int = 500
     sample_count: int = 4
     log_every: int = 50
-    on_nan: Literal["stop", "skip"] = "stop"
+    on_nan: Literal["stop", "skip", "rollback"] = "stop"
     ema: float | None = None
     clip_norm: float | None = None
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps is None and self.epochs is None:
-            raise ValueError("the trainer needs 'steps' or 'epochs'")
         least = dict.fromkeys(_COUNTS, 1) | {"seed": 0}
         values = {name: getattr(self, name) for name in least}
         errors = [
@@ -74,6 +74,8 @@ class TrainerSettings:
             for name, value in values.items()
             if value is not None and value < least[name]
         ]
+        if self.steps is None and self.epochs is None:
+            errors.insert(0, ArgumentError("the trainer needs 'steps' or 'epochs'"))
         if self.seed >= 2**31:
             errors.append(ArgumentError(f"seed must be below {2**31}, got {self.seed}", ("seed",)))
         if self.ema is not None and not 0 <= self.ema < 1:
@@ -94,14 +96,24 @@ class DataSettings:
     Attributes:
         workers: Processes that load images; ``auto`` is 0 where training itself keeps all cores busy.
         direction: ``b2a`` exchanges the domains, so that a one-way pipeline learns b -> a.
+        max_broken: Unusable files that are named and passed over; with more of them the run ends.
+        timeout: Seconds after which a loader process that gives nothing counts as hung; 0 waits for ever.
     """
 
     workers: int | Literal["auto"] = "auto"
     direction: Literal["a2b", "b2a"] = "a2b"
+    max_broken: int = 10
+    timeout: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.workers != "auto" and self.workers < 0:
-            raise ValueError(f"workers must not be negative, got {self.workers}")
+        values = {"workers": self.workers, "max_broken": self.max_broken, "timeout": self.timeout}
+        errors = [
+            ArgumentError(f"{name} must not be negative, got {value}", (name,))
+            for name, value in values.items()
+            if isinstance(value, int | float) and not value >= 0
+        ]
+        if errors:
+            raise ArgumentErrors(errors)
 
     def worker_count(self, device: str) -> int:
         if self.workers != "auto":

@@ -7,13 +7,12 @@ out of data before the others.
 
 import pickle
 import random
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 
 from i2i.codecs import Codec, codecs_of
 from i2i.errors import DataError
@@ -108,8 +107,7 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
             return error
 
     def _item(self, epoch: int, index: int) -> dict[str, Any]:
-        # The trailing 1 keeps these apart from the generators that shuffle.
-        rng = generator_of(self.seed, epoch, index, 1)
+        rng = self._rng(epoch, index)
         if hasattr(self.dataset, "get"):
             item = self.dataset.get(index, rng)
         else:
@@ -119,6 +117,20 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
             torch.manual_seed(seed)
             item = self.dataset[index]
         return {_swapped(key): value for key, value in item.items()} if self.swap else item
+
+    def reseeded(self, seed: int) -> "SeededDataset":
+        """Returns the same data set with other random numbers."""
+        return SeededDataset(self.dataset, seed, self.swap)
+
+    def paths_of(self, draw: Draw) -> list[str]:
+        """Names the files of an item, without reading them; its number where the data set does not tell."""
+        epoch, index = draw
+        find = getattr(self.dataset, "paths_of", None)
+        return list(find(index, self._rng(epoch, index))) if find is not None else [f"item {index}"]
+
+    def _rng(self, epoch: int, index: int) -> np.random.Generator:
+        # The trailing 1 keeps these apart from the generators that shuffle.
+        return generator_of(self.seed, epoch, index, 1)
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that is started afresh must run the plugin files before it can make sense of their classes.
@@ -140,41 +152,3 @@ def _swapped(key: str) -> str:
         if key == one or key.startswith(f"{one}_"):
             return other + key[1:]
     return key
-
-
-def build_loader(dataset: SeededDataset, stream: BatchStream, workers: int, pin_memory: bool) -> DataLoader[Any]:
-    """Returns a loader that yields one collated batch a step."""
-    return DataLoader(
-        dataset,
-        batch_sampler=stream,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        collate_fn=_collate,
-        worker_init_fn=_quiet_worker,
-        generator=torch.Generator(),  # the loader would otherwise draw from the global one
-    )
-
-
-def _collate(items: list[dict[str, Any] | DataError]) -> dict[str, Any] | DataError:
-    """Makes a batch of items, or passes on what is wrong with one."""
-    for item in items:
-        if isinstance(item, DataError):
-            return item
-    try:
-        batch: dict[str, Any] = default_collate(items)
-    except RuntimeError:
-        sizes = {tuple(v.shape) for item in items for v in item.values() if isinstance(v, torch.Tensor)}  # type: ignore[union-attr]
-        shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-        hints = ["data.transforms=resize_crop_flip makes them alike", "trainer.batch_size=1 takes one size at a time"]
-        return DataError(f"the images of a batch differ in size: {shown}", hints)
-    return batch
-
-
-def _quiet_worker(_: int) -> None:
-    """Leaves signals to the main process, which ends its workers itself, and the cores to each other."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -16,12 +16,16 @@ from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
+from i2i.training.loading import Loader
 from i2i.training.logs import Averages, RunLog, say
 from i2i.training.precision import deterministic_algorithms
-from i2i.training.stream import BatchStream, SeededDataset, build_loader, spread
+from i2i.training.stream import BatchStream, SeededDataset, spread
 from i2i.training.trackers import Trackers
-from i2i.training.updater import TrainingError, Updater
+from i2i.training.updater import Updater
 from i2i.training.validation import Validation
+from i2i.training.verdicts import NotFinite, TrainingError
+
+MAX_DETOURS = 5  # from one checkpoint
 
 SaveModel = Callable[[Path, int, dict[str, float]], None]
 
@@ -45,9 +49,8 @@ class Run:
 
     Attributes:
         folder: The run folder.
-        dataset: The data set with its seeds.
+        loader: Loads the batches.
         steps: The run's length.
-        workers: Loader processes.
         config: Written into checkpoints.
         save_model: Writes the bundle with the weights at hand; given a path, the step and the metrics.
         validation: Held-out images and metrics; ``None`` without.
@@ -56,14 +59,18 @@ class Run:
     """
 
     folder: Path
-    dataset: SeededDataset
+    loader: Loader
     steps: int
-    workers: int
     config: dict[str, Any]
     save_model: SaveModel
     validation: Validation | None = None
     trackers: Trackers = field(default_factory=lambda: Trackers(()))
     deadline: float | None = None
+
+    @property
+    def dataset(self) -> SeededDataset:
+        """The data set with its seeds."""
+        return self.loader.dataset
 
 
 class Trainer:
@@ -82,6 +89,8 @@ class Trainer:
         self.metrics: dict[str, float] = {}  # of the weights at hand
         self._stop_code: int | None = None
         self._failed: set[str] = set()  # what could not be written the last time
+        self._saved_step = updater.step
+        self._rolled_to, self._rolled = -1, 0  # the step gone back to last, and how often in a row
 
     @property
     def step(self) -> int:
@@ -96,60 +105,91 @@ class Trainer:
             0 when done or at the deadline, 1 when the last save failed, 128 + the signal's number when stopped by one.
 
         Raises:
-            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, or an image cannot be read.
+            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, or images cannot be read.
         """
-        with deterministic_algorithms(self.settings.deterministic):
-            try:
-                return self._fit()
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise TrainingError(
-                    f"step {self.step + 1}: the memory of {self.device} does not suffice",
-                    [
-                        "smaller: trainer.batch_size, data.crop_size",
-                        "slower, with less memory: trainer.accumulate=2, trainer.gradient_checkpointing=true",
-                    ],
-                ) from error
+        with deterministic_algorithms(self.settings.deterministic), StopRequest() as stop:
+            distributed.broadcast_weights(self.pipeline)
+            if self.settings.on_nan == "rollback" and self.step == 0:
+                self._write("last", lambda: self.checkpoints.save(0, self.state()))
+            while True:
+                try:
+                    self._fit(stop)
+                    return 1 if self._failed else self._stop_code or 0
+                except NotFinite as error:
+                    if self.settings.on_nan != "rollback":
+                        raise
+                    self._roll_back(error)
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise TrainingError(
+                        f"step {self.step + 1}: the memory of {self.device} does not suffice",
+                        [
+                            "smaller: trainer.batch_size, data.crop_size",
+                            "slower, with less memory: trainer.accumulate=2, trainer.gradient_checkpointing=true",
+                        ],
+                    ) from error
 
-    def _fit(self) -> int:
-        distributed.broadcast_weights(self.pipeline)
+    def _fit(self, stop: StopRequest) -> None:
         log = RunLog(self.run.folder, self.step, self.run.steps) if distributed.is_main() else None
-        averages, meter = Averages(), _Meter(self.step)
+        averages, meter = Averages(finite_only=True), _Meter(self.step)
         self.pipeline.train()
-        with StopRequest() as stop:
-            try:
-                for batch in self._batches(meter):
-                    averages.add(self.updater.take(batch))
-                    self.metrics = {}
-                    self._record(log, averages, meter)
-                    if self._stopping(stop):
-                        break
-            finally:
-                if log:
-                    log.close()
-        return 1 if self._failed else self._stop_code or 0
+        try:
+            for batch in self._batches(meter):
+                averages.add(self.updater.take(batch))
+                self.metrics = {}
+                self._record(log, averages, meter)
+                if self._stopping(stop):
+                    break
+        finally:
+            if log:
+                log.close()
+
+    def _roll_back(self, error: NotFinite) -> None:
+        """Goes back to the last checkpoint, and on from there with other images and random numbers.
+
+        Raises:
+            NotFinite: There is no checkpoint that can be read, or all ways on from it end like this.
+        """
+        met, detour = self.step, self.updater.detour
+        state = self.checkpoints.load_newest(say)
+        distributed.barrier()
+        if state is None:
+            raise error
+        self.updater.load(state)
+        self.recall(state)
+        self._rolled = self._rolled + 1 if self._rolled_to == self.step else 1
+        self._rolled_to = self.step
+        if self._rolled > MAX_DETOURS:
+            error.hints = (*error.hints, f"{MAX_DETOURS} ways on from step {self.step} ended like this")
+            raise error
+        self.updater.detour = max(detour, self.updater.detour) + 1
+        if distributed.is_main():
+            lines = "".join(f"\n    {hint}" for hint in error.hints if hint.startswith("image: "))
+            say(f"{error.message}; back from step {met} to {self.step}, and on with other images{lines}")
 
     def _batches(self, meter: "_Meter") -> Iterator[Batch]:
         stream = BatchStream(
             len(self.run.dataset),
             self.settings.batch_size,
-            self.settings.seed,
+            self.updater.base_seed,
             self.step,
             self.run.steps,
             distributed.rank(),
             distributed.world_size(),
         )
-        loader = build_loader(self.run.dataset, stream, self.run.workers, pin_memory=self.device.type == "cuda")
-        batches = iter(loader)
+        batches = self.run.loader.batches(stream, self.updater.base_seed)
         while True:
             started = time.perf_counter()
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except TrainingError:
+                if distributed.world_size() == 1 and self.step > self._saved_step:
+                    self.save()  # nothing is wrong with what was trained so far
+                raise
             if batch is None:
                 return
             meter.waited += time.perf_counter() - started
-            if isinstance(batch, I2IError):
-                raise TrainingError(f"step {self.step + 1}: {batch.message}", batch.hints)
             yield batch
 
     def _stopping(self, stop: StopRequest) -> bool:
@@ -171,6 +211,7 @@ class Trainer:
             log.advance()
         if self.step % settings.log_every == 0 or last:
             losses = distributed.averaged(averages.pop(), self.device)
+            self._share_broken()
             if log:
                 self._log(log, losses, meter)
         paused = time.perf_counter()
@@ -182,13 +223,25 @@ class Trainer:
             self.save()
         meter.paused += time.perf_counter() - paused
 
+    @property
+    def broken(self) -> dict[str, int]:
+        """The unusable files met so far, with the reason of each -> the number of the step that met it first."""
+        return self.run.loader.broken
+
+    def _share_broken(self) -> None:
+        """Lets every process know which files the others have met."""
+        views = distributed.gathered(self.broken)
+        self.broken.update(sorted((reason, step) for view in views for reason, step in view.items()))
+
     def _log(self, log: RunLog, losses: dict[str, float], meter: "_Meter") -> None:
         rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in self.updater.optimizers.items()}
         speed = meter.pop(self.step, self.settings.batch_size)
         epoch = self.step * self.settings.batch_size / len(self.run.dataset)
         groups = {name: "accuracy" if "accuracy" in name else "loss" for name in losses}
         groups |= dict.fromkeys(rates, "learning_rate") | dict.fromkeys(speed, "speed")
+        troubles = {"updates_left_out": self.updater.left_out, "broken_images": len(self.broken)}
         values = {"epoch": epoch, **losses, **rates, **speed}
+        values |= {name: float(count) for name, count in troubles.items() if count}
         log.scalars(self.step, values, groups)
         self.run.trackers.tell("on_log", self.step, values)
 
@@ -250,13 +303,14 @@ class Trainer:
             self._save_model("model.safetensors")
             self.checkpoints.save(self.step, state)
 
-        self._write("last", write)
+        if self._write("last", write):
+            self._saved_step = self.step
 
     def _save_model(self, name: str) -> None:
         with self._translating_weights():
             self.run.save_model(self.run.folder / name, self.step, self.metrics)
 
-    def _write(self, what: str, write: Callable[[], None]) -> bool:
+    def _write(self, what: str, write: Callable[[], object]) -> bool:
         """Lets the first process write, and tells whether it could; a full disk does not end a run."""
         is_written = True
         if distributed.is_main():
@@ -272,12 +326,16 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Returns all that a run needs to continue, as if it had never stopped."""
         best = {"value": self.best.value, "step": self.best.step}
-        return {"step": self.step, "config": self.run.config, "best": best, **self.updater.state()}
+        state = {"step": self.step, "config": self.run.config, "best": best, "broken": dict(self.broken)}
+        return state | self.updater.state()
 
-    def go_on(self, best: dict[str, Any]) -> None:
-        """Remembers the best state of before, where its bundle is in the run folder."""
-        if best.get("step") and (self.run.folder / "best.safetensors").exists():
-            self.best = Best(**best)
+    def recall(self, state: dict[str, Any]) -> None:
+        """Remembers what the run knew when :meth:`state` was called, beside what the updater does."""
+        self._saved_step = state["step"]
+        self.broken.update(state.get("broken", {}))  # absent in checkpoints of 0.1.0, as is the best state
+        best = state.get("best", {})
+        is_there = best.get("step") and (self.run.folder / "best.safetensors").exists()
+        self.best = Best(**best) if is_there else Best()
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,15 +1,15 @@
 """One training step: gradients of every phase, and what keeps them sound, whatever the objective."""
 
-import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import CheckpointError, I2IError
+from i2i.errors import CheckpointError
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.training import distributed
 from i2i.training.buffers import Snapshot
@@ -19,14 +19,18 @@ from i2i.training.precision import Precision
 from i2i.training.recompute import checkpoint_gradients
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
+from i2i.training.verdicts import NotFinite, Verdict, judge, share_gradients
 
 MAX_OVERFLOWS = 30  # halvings in a row take any scale of fp16 to nothing
+_OWN_OPTIONS = ("initial_lr", "fused", "foreach", "capturable")  # of optimizers: this run's, whatever a checkpoint says
 
 
-class TrainingError(I2IError):
-    """Training began and could not go on."""
+@dataclass(frozen=True)
+class _Update:
+    """An update with its verdict, and what the phases shared of each part."""
 
-    exit_code = 1
+    verdict: Verdict
+    shared: list[Shared]
 
 
 class Updater:
@@ -43,6 +47,8 @@ class Updater:
         step: Steps taken; decides learning rates and every random number.
         optimizers: By name; those that have nothing to train are left out.
         average: The moving average of the weights; ``None`` where there is none.
+        left_out: Updates that were not taken because something was not finite.
+        detour: How often the run has left its course; decides every random number, too.
     """
 
     def __init__(
@@ -63,8 +69,9 @@ class Updater:
         if settings.gradient_checkpointing:
             for letter in dict.fromkeys(letter for phase in self.phases for letter in phase.trains):
                 checkpoint_gradients(pipeline.members[letter])
-        self.step = 0
-        self._skipped = 0  # updates left out in a row
+        self.step = self.left_out = self.detour = 0
+        self._overflows = 0  # updates left out in a row
+        self._open: dict[str, _Update] = {}  # by phase: those whose verdict is not read yet
         self._before_forward: dict[int, Snapshot] = {}  # by part, where it is computed again
 
     def _optimized(self, name: str) -> list[nn.Parameter]:
@@ -79,8 +86,10 @@ class Updater:
         """Takes one step of every phase; returns the scalars to log.
 
         Raises:
-            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``.
+            NotFinite: A loss or gradient of this step, or where the device is ahead of the last, is not finite, and
+                ``on_nan`` is not ``skip``.
         """
+        self.settle(phase.name for phase in self.phases if not self._commits_late(phase))
         factor = self.timeline.factor(self.step)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -108,11 +117,12 @@ class Updater:
         Returns:
             The phase's losses and statistics; nothing where the update was left out.
         """
+        self.settle([phase.name])
         optimizer, scaler = self.optimizers[phase.optimizer], self.scalers[phase.name]
         parameters = self._trainable(phase.trains)
         optimizer.zero_grad(set_to_none=True)
         before = Snapshot(self.pipeline.members)  # a forward writes into the running statistics
-        averages = Averages()
+        averages, totals = Averages(), []
         for index, part in enumerate(parts):
             seen = self._see(phase, index, part, shared)
             rng = self.seed(phase.name, index)
@@ -120,20 +130,55 @@ class Updater:
                 terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
                 total = terms.total() / len(parts)
             scaler.scale(total).backward(inputs=parameters)
+            totals.append(total.detach())
             averages.add(terms.losses | terms.statistics)
-        distributed.average_gradients(parameters)
+        loss = share_gradients(parameters, torch.stack(totals).sum())
         scaler.unscale_(optimizer)
-        finite = self._is_finite(phase, averages, parameters, parts)
+        norm, is_broken = judge(parameters, loss)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
+        verdict = Verdict(self.step + 1, phase.name, is_broken, averages.means(), parts)
+        update = _Update(verdict, [_detached(one) for one in shared])
         # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
-        if finite:
+        if self._runs_ahead(optimizer):
+            optimizer.found_inf = is_broken  # type: ignore[attr-defined]  # its kernel leaves the update out
+            optimizer.step()
+            before.restore_where(is_broken)
+            self._open[phase.name] = update
+        elif self._is_accepted(verdict):
             scaler.step(optimizer)
-        scaler.update()
-        if not finite:
+            scaler.update()
+            self._commit(update)
+        else:
+            scaler.update()
             before.restore()
             return {}
-        for index, part in enumerate(parts):
-            self.pipeline.commit(phase.name, part, _detached(shared[index]), self.seed(phase.name, index))
         return averages.means()
+
+    def _runs_ahead(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the host goes on before it knows the verdict: a GPU then never waits for it."""
+        can_skip = getattr(optimizer, "_step_supports_amp_scaling", False)
+        return can_skip and self.device.type == "cuda" and self.precision.name != "fp16"
+
+    def _commits_late(self, phase: Phase) -> bool:
+        """Whether nothing asks for what the last update of a phase commits until the phase comes again."""
+        return phase.late_commit or type(self.pipeline).commit is Pipeline.commit
+
+    def settle(self, phases: Iterable[str] | None = None) -> None:
+        """Reads the verdicts that are still open, of some phases or all, and does what their updates left to do.
+
+        Raises:
+            NotFinite: As :meth:`take`.
+        """
+        for name in list(self._open) if phases is None else phases:
+            update = self._open.pop(name, None)
+            if update is not None and self._is_accepted(update.verdict):
+                self._commit(update)
+
+    def _commit(self, update: _Update) -> None:
+        phase, step = update.verdict.phase, update.verdict.step - 1
+        for index, (part, shared) in enumerate(zip(update.verdict.batches, update.shared, strict=True)):
+            self.pipeline.commit(phase, part, shared, self.seed(phase, index, step))
 
     def _see(self, phase: Phase, index: int, part: Batch, shared: list[Shared | None]) -> Shared:
         """Returns what the phases share of a part, with its graph where the phase differentiates it.
@@ -158,10 +203,11 @@ class Updater:
             self._before_forward[part] = Snapshot(self.pipeline.members)
         return nullcontext()
 
-    def seed(self, what: str, part: int = 0) -> torch.Generator:
+    def seed(self, what: str, part: int = 0, step: int | None = None) -> torch.Generator:
         """Seeds every random number by what it is for: nothing needs to be saved to continue."""
-        key = (self.settings.seed, self.step, distributed.rank(), part, what)
-        seed = zlib.crc32(repr(key).encode()) + (self.step << 32)
+        step = self.step if step is None else step
+        key = (self.base_seed, step, distributed.rank(), part, what)
+        seed = zlib.crc32(repr(key).encode()) + (step << 32)
         torch.manual_seed(seed)
         return torch.Generator().manual_seed(seed)
 
@@ -176,43 +222,52 @@ class Updater:
     def to_device(self, value: Any) -> Any:
         return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
-    def _is_finite(self, phase: Phase, averages: Averages, parameters: list[nn.Parameter], parts: list[Batch]) -> bool:
-        """Tells whether the update may be taken, and clips it; ends the run where ``on_nan`` says so."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)  # the same in all processes, which share their gradients
-        if math.isfinite(float(norm)):
-            self._skipped = 0
-            if self.settings.clip_norm is not None:
-                nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
+    @property
+    def base_seed(self) -> int:
+        """The run's seed; another one after each detour."""
+        seed = self.settings.seed
+        return zlib.crc32(f"{seed} detour {self.detour}".encode()) if self.detour else seed
+
+    def _is_accepted(self, verdict: Verdict) -> bool:
+        """Reads a verdict, which waits for the device; tells what is wrong and acts as ``on_nan`` says."""
+        if not verdict.is_broken.item():
+            self._overflows = 0
             return True
-        self._skipped += 1
-        names = [name for name, value in averages.means().items() if not math.isfinite(float(value))]
-        is_blamed = distributed.largest(len(names), self.device) > 0  # processes must decide alike
-        if self.scalers[phase.name].is_enabled() and not is_blamed and self._skipped < MAX_OVERFLOWS:
+        self._overflows += 1
+        blame = verdict.blame()
+        if self.scalers[verdict.phase].is_enabled() and not blame.losses and self._overflows < MAX_OVERFLOWS:
             return False  # fp16 overflows now and then; the scale is lowered until it does not
-        files = sorted({path for part in parts for key in ("a_path", "b_path") for path in part.get(key, [])})
-        what = f"step {self.step + 1}: {', '.join(names) or f'the gradient of {phase.name}'} is not finite"
-        if self.settings.on_nan == "stop":
-            raise TrainingError(
-                what,
+        if self.settings.on_nan != "skip":
+            self._open.clear()
+            raise NotFinite(
+                str(blame),
                 [
-                    *(f"image: {file}" for file in files[:8]),
+                    *blame.images,
                     "the last checkpoint is unharmed: --resume auto continues it",
-                    "trainer.on_nan=skip leaves such updates out; a lower optimizer.lr may avoid them",
+                    "trainer.on_nan=skip leaves such updates out, trainer.on_nan=rollback goes back and around them",
+                    "a lower optimizer.lr may avoid them",
                 ],
             )
+        self.left_out += 1
         if distributed.is_main():
-            say(f"{what}; the update is left out")
+            say(f"{blame}; the update is left out{''.join(f'{chr(10)}    {image}' for image in blame.images)}")
         return False
 
     def state(self) -> dict[str, Any]:
-        """Returns all that steps need to go on, as if they had never stopped."""
+        """Returns all that steps need to go on, as if they had never stopped.
+
+        Raises:
+            NotFinite: As :meth:`take`.
+        """
+        self.settle()
         return {
             "networks": self.pipeline.members.state_dict(),
             "pipeline": distributed.gathered(self.pipeline.own_state()),  # each process has its own image pool
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
             "ema": self.average.networks.state_dict() if self.average else {},
+            "detour": self.detour,
+            "left_out": self.left_out,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -232,15 +287,19 @@ class Updater:
         own = state["pipeline"]
         self.pipeline.load_own_state(own[distributed.rank() % len(own)], self.device)
         for name, optimizer in self.optimizers.items():
-            rates = [group["initial_lr"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(state["optimizers"][name])
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["initial_lr"] = rate
+            saved = state["optimizers"][name]
+            groups = [
+                {**group, **{key: own[key] for key in _OWN_OPTIONS if key in own}}
+                for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+            ]
+            optimizer.load_state_dict({**saved, "param_groups": groups})
         for name, scaler in self.scalers.items():
             scaler.load_state_dict(state["scalers"][name])
         if self.average:
             self.average.networks.load_state_dict(state["ema"])
         self.step = state["step"]
+        self.detour, self.left_out = state.get("detour", 0), state.get("left_out", 0)  # absent in checkpoints of 0.1.0
+        self._open.clear()
 
 
 def _detached(shared: Shared | None) -> Shared:

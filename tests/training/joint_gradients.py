@@ -14,7 +14,7 @@ BATCH = 4
 
 
 def main(pipeline: str, path: str) -> None:
-    device = distributed.start(torch.device("cpu"))
+    device = torch.device("cpu")
     compared = {"cyclegan": "cycle", "pix2pix": "reconstruction"}[pipeline]
     pool = {"pool_size": 0} if pipeline == "cyclegan" else {}
     document = {
@@ -38,8 +38,8 @@ def main(pipeline: str, path: str) -> None:
     updater.take({key: images[first : first + share] for key, images in joint.items()})
     if distributed.is_main():
         torch.save({name: p.grad for name, p in model.members.named_parameters()}, path)
-    distributed.stop()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with distributed.joined():
+        main(*sys.argv[1:])

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.training.stream import BatchStream, SeededDataset, build_loader
+from i2i.training.loading import Loader
+from i2i.training.stream import BatchStream, SeededDataset
 
 
 def draws(stream):
@@ -60,8 +61,8 @@ class WithGenerator(Plain):
 def test_items_do_not_depend_on_the_number_of_workers(kind):
     def load(workers):
         stream = BatchStream(6, 2, seed=1, start=0, stop=6)
-        loader = build_loader(SeededDataset(kind(), seed=1), stream, workers, pin_memory=False)
-        return torch.cat([batch["a"] for batch in loader])
+        loader = Loader(SeededDataset(kind(), seed=1), workers)
+        return torch.cat([batch["a"] for batch in loader.batches(stream)])
 
     alone = load(0)
     assert torch.equal(alone, load(1))

@@ -1,0 +1,221 @@
+"""Batches whatever happens to the files and the processes that load them.
+
+An unusable file is named and another one takes its place; a loader process that dies or hangs is named with the files
+it was at, and started again. Which images make up a step stays a function of seed and step.
+"""
+
+import copy
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from i2i.errors import DataError
+from i2i.training.logs import say
+from i2i.training.stream import BatchStream, Draw, SeededDataset
+from i2i.training.verdicts import TrainingError
+
+ATTEMPTS = 3  # to load one and the same step
+LOOK_EVERY = 2  # seconds, for processes that have died
+SHOWN = 10  # files that a message names
+_TIMED_OUT = "DataLoader timed out"
+_EPOCH, _INDEX, _SINCE = range(3)
+_NOTHING = -1.0
+
+Batch = dict[str, Any]
+
+
+class Loader:
+    """Loads the batches of a run.
+
+    Args:
+        dataset: The data set with its seeds.
+        workers: Processes that load; 0 loads in this one.
+        max_broken: Unusable files that are passed over, over the run.
+        timeout: Seconds to wait for a batch of the processes; 0 waits for ever.
+        pin_memory: Whether batches go into memory that a GPU copies from by itself.
+
+    Attributes:
+        broken: The unusable files met so far: ``PATH: reason`` -> the number of the step that met it first.
+    """
+
+    def __init__(
+        self, dataset: SeededDataset, workers: int, max_broken: int = 0, timeout: float = 0, pin_memory: bool = False
+    ) -> None:
+        self.dataset, self.workers, self.max_broken = dataset, workers, max_broken
+        self.timeout, self.pin_memory = timeout, pin_memory
+        self.broken: dict[str, int] = {}
+
+    def batches(self, stream: BatchStream, seed: int | None = None) -> Iterator[Batch]:
+        """Yields the batches of a stream.
+
+        Args:
+            stream: Which images make up which step.
+            seed: In place of the data set's own.
+
+        Raises:
+            TrainingError: More files are unusable than may be passed over, or no process can load a step.
+        """
+        stream, failures = copy.copy(stream), 0
+        dataset = self.dataset if seed is None else self.dataset.reseeded(seed)
+        while stream.start < stream.stop:
+            shares = _Shares(dataset, self.workers, self.max_broken)
+            loading = self._start(shares, stream)
+            try:
+                while (loaded := self._next(loading)) is not None:
+                    failures = 0
+                    batch = self._checked(stream.start + 1, loaded)
+                    stream.start += 1
+                    yield batch
+                return
+            except RuntimeError as error:
+                what = _failure(error, loading, shares)
+                if what is None:
+                    raise
+                failures += 1
+                _kill(loading)
+                if failures == ATTEMPTS:
+                    raise TrainingError(
+                        f"step {stream.start + 1}: {what}, {failures} times in a row",
+                        ["data.workers=0 loads in the training process itself"],
+                    ) from error
+                say(f"step {stream.start + 1}: {what}; it is started again")
+
+    def _start(self, shares: "_Shares", stream: BatchStream) -> Iterator[Any]:
+        loader: DataLoader[Any] = DataLoader(
+            shares,
+            batch_sampler=stream,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            collate_fn=_collate,
+            worker_init_fn=_quiet_worker,
+            timeout=LOOK_EVERY if self.workers else 0,
+            generator=torch.Generator(),  # the loader would otherwise draw from the global one
+        )
+        before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+        loading = iter(loader)
+        if before is not None and threading.current_thread() is threading.main_thread():
+            # torch's own handler would raise wherever training happens to be: in the middle of an update.
+            signal.signal(signal.SIGCHLD, before)
+        return loading
+
+    def _next(self, loading: Iterator[Any]) -> Any:
+        """Waits for the next batch; torch looks for dead processes whenever its own time is over."""
+        started = time.monotonic()
+        while True:
+            try:
+                return next(loading, None)
+            except RuntimeError as error:
+                is_late = self.timeout and time.monotonic() - started >= self.timeout
+                if is_late or not str(error).startswith(_TIMED_OUT):
+                    raise
+
+    def _checked(self, step: int, loaded: dict[str, Any]) -> Batch:
+        """Names what was passed over, and returns the batch."""
+        batch = loaded["batch"]
+        new = [reason for reason in loaded["broken"] if reason not in self.broken]
+        self.broken |= dict.fromkeys(new, step)
+        if isinstance(batch, DataError) and not self.max_broken:
+            raise TrainingError(f"step {step}: {batch.message}", batch.hints)
+        if len(self.broken) > self.max_broken:
+            raise TrainingError(
+                f"step {step}: {len(self.broken)} unusable files are more than data.max_broken={self.max_broken}",
+                list(self.broken)[:SHOWN],
+            )
+        if isinstance(batch, DataError):
+            raise TrainingError(f"step {step}: {batch.message}", batch.hints)
+        for reason in new:
+            say(f"step {step}: {reason}; another image takes its place")
+        return cast(Batch, batch)
+
+
+class _Shares(Dataset[Any]):
+    """Loads all images of a share at once, and tells the training process which one it is at."""
+
+    def __init__(self, dataset: SeededDataset, workers: int, max_broken: int) -> None:
+        self.dataset, self.max_broken = dataset, max_broken
+        self.places = torch.full((max(workers, 1), 3), _NOTHING, dtype=torch.float64).share_memory_()
+
+    def __getitem__(self, draw: Draw) -> Any:
+        return self.dataset[draw]
+
+    def __getitems__(self, draws: list[Draw]) -> tuple[list[Any], list[str]]:
+        worker = get_worker_info()
+        place = self.places[worker.id if worker is not None else 0]
+        broken: list[str] = []
+        items = [self._load(draw, place, broken) for draw in draws]
+        place[_SINCE] = _NOTHING
+        return items, broken
+
+    def _load(self, draw: Draw, place: torch.Tensor, broken: list[str]) -> Batch | DataError:
+        """Loads an image, or the next one that can be."""
+        epoch, index = draw
+        for ahead in range(min(self.max_broken + 1, len(self.dataset))):
+            draw = (epoch, (index + ahead) % len(self.dataset))
+            place[:] = torch.tensor([*draw, time.monotonic()], dtype=torch.float64)
+            item = self.dataset[draw]
+            if not isinstance(item, DataError):
+                return item
+            broken.append(item.message)
+        return item
+
+
+def _collate(share: Any) -> dict[str, Any]:
+    """Makes a batch of items, or passes on what is wrong with one; with what was passed over for it."""
+    items, broken = share
+    for item in items:
+        if isinstance(item, DataError):
+            return {"batch": item, "broken": broken}
+    try:
+        return {"batch": default_collate(items), "broken": broken}
+    except RuntimeError:
+        sizes = {tuple(v.shape) for item in items for v in item.values() if isinstance(v, torch.Tensor)}
+        shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
+        hints = ["data.transforms=resize_crop_flip makes them alike", "trainer.batch_size=1 takes one size at a time"]
+        return {"batch": DataError(f"the images of a batch differ in size: {shown}", hints), "broken": broken}
+
+
+def _failure(error: RuntimeError, batches: Any, shares: _Shares) -> str | None:
+    """Says which process is gone or hangs, and at what; ``None`` where the error is something else."""
+    processes = getattr(batches, "_workers", [])
+    dead = [number for number, process in enumerate(processes) if not process.is_alive()]
+    if dead:
+        code = processes[dead[0]].exitcode
+        return f"a loader process {_ending(code)} while loading {_at(shares, dead[0])}"
+    if str(error).startswith(_TIMED_OUT):
+        busy = [number for number in range(len(processes)) if shares.places[number, _SINCE] != _NOTHING]
+        slowest = min(busy, key=lambda number: float(shares.places[number, _SINCE]), default=0)
+        return f"a loader process hangs while loading {_at(shares, slowest)}"
+    return None
+
+
+def _ending(code: int | None) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+
+
+def _at(shares: _Shares, process: int) -> str:
+    epoch, index, since = shares.places[process].tolist()
+    if since == _NOTHING:
+        return "nothing"
+    return " and ".join(shares.dataset.paths_of((int(epoch), int(index))))
+
+
+def _kill(batches: Any) -> None:
+    """Ends loader processes that do not listen to anything else."""
+    for process in getattr(batches, "_workers", []):
+        process.kill()
+        process.join()
+
+
+def _quiet_worker(_: int) -> None:
+    """Leaves signals to the main process, which ends its workers itself, and the cores to each other."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

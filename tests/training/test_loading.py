@@ -1,0 +1,149 @@
+"""Batches come whatever happens to files and to the processes that load them."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from i2i.errors import DataError
+from i2i.training import loading
+from i2i.training.loading import Loader
+from i2i.training.stream import BatchStream, SeededDataset
+from i2i.training.verdicts import TrainingError
+
+LENGTH = 8
+
+
+class Photos:
+    """Numbers in the place of images; some cannot be read."""
+
+    def __init__(self, broken=()):
+        self.broken = set(broken)
+
+    def __len__(self):
+        return LENGTH
+
+    def get(self, index, rng):
+        if index in self.broken:
+            raise DataError(f"photos/{index}.png: damaged PNG file")
+        return {"a": torch.tensor([float(index), rng.random()])}
+
+    def paths_of(self, index, rng):
+        return (f"photos/{index}.png",)
+
+
+class Trouble(Photos):
+    """Does something to the process that loads an image, the first time or always; a file remembers that it did."""
+
+    def __init__(self, index, action, mark=None):
+        super().__init__()
+        self.index, self.action, self.mark = index, action, mark
+
+    def get(self, index, rng):
+        if index == self.index and not (self.mark and self.mark.exists()):
+            if self.mark:
+                self.mark.touch()
+            self.action()
+        return super().get(index, rng)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave():
+    os._exit(3)
+
+
+def hang():
+    time.sleep(1000)
+
+
+def load(dataset, workers=0, steps=8, batch_size=2, **options):
+    stream = BatchStream(LENGTH, batch_size, seed=1, start=0, stop=steps)
+    loader = Loader(SeededDataset(dataset, seed=1), workers, **options)
+    return loader, [batch["a"] for batch in loader.batches(stream)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_cannot_be_read_is_named_once_and_another_takes_its_place(workers, capsys):
+    loader, batches = load(Photos({3}), workers, max_broken=1)
+    _, whole = load(Photos())
+    assert len(batches) == 8
+    seen, wanted = torch.cat(batches), torch.cat(whole)
+    expected = wanted.clone()
+    for place in (wanted[:, 0] == 3).nonzero().flatten():  # item 4 as it would be in the same pass
+        of_pass = wanted[place // LENGTH * LENGTH :][:LENGTH]
+        expected[place] = of_pass[of_pass[:, 0] == 4][0]
+    assert torch.equal(seen, expected)
+    assert capsys.readouterr().out.count("photos/3.png: damaged PNG file; another image takes its place") == 1
+    first = int((wanted[:, 0] == 3).nonzero()[0]) // 2 + 1
+    assert loader.broken == {"photos/3.png: damaged PNG file": first}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_more_broken_files_than_allowed_end_the_run_with_their_names(workers):
+    with pytest.raises(TrainingError, match=r"3 unusable files are more than data.max_broken=2") as caught:
+        load(Photos({1, 4, 6}), workers, max_broken=2)
+    assert sorted(caught.value.hints) == [f"photos/{index}.png: damaged PNG file" for index in (1, 4, 6)]
+
+
+def test_without_leave_the_first_broken_file_ends_the_run():
+    with pytest.raises(TrainingError, match=r"^step \d: photos/5.png: damaged PNG file$"):
+        load(Photos({5}))
+
+
+def test_files_in_a_row_are_passed_over():
+    _, batches = load(Photos({2, 3, 4}), max_broken=3)
+    assert set(torch.cat(batches)[:, 0].tolist()) == {0, 1, 5, 6, 7}
+
+
+@pytest.mark.parametrize(("action", "said"), [(die, "was killed by SIGKILL"), (leave, "ended with code 3")])
+def test_a_process_that_dies_is_named_with_its_file_and_started_again(action, said, tmp_path, capsys):
+    _, batches = load(Trouble(5, action, tmp_path / "once"), workers=2)
+    _, whole = load(Photos())
+    assert torch.equal(torch.cat(batches), torch.cat(whole)), "not a batch is lost or comes twice"
+    output = capsys.readouterr().out
+    assert f"a loader process {said} while loading photos/5.png; it is started again" in output
+
+
+def test_a_process_that_hangs_is_named_with_its_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loading, "LOOK_EVERY", 0.2)
+    started = time.monotonic()
+    _, batches = load(Trouble(5, hang, tmp_path / "once"), workers=2, timeout=1)
+    assert len(batches) == 8 and time.monotonic() - started < 60
+    assert "a loader process hangs while loading photos/5.png; it is started again" in capsys.readouterr().out
+
+
+def test_a_process_that_always_dies_ends_the_run_with_the_name_of_the_file():
+    with pytest.raises(TrainingError, match=r"while loading photos/5.png, 3 times in a row"):
+        load(Trouble(5, die), workers=1)
+
+
+def test_a_process_that_dies_does_not_disturb_an_update():
+    """torch's own handler of SIGCHLD raises wherever the training happens to be."""
+    stream = BatchStream(LENGTH, 1, seed=1, start=0, stop=8)
+    loader = Loader(SeededDataset(Photos(), seed=1), workers=2)
+    batches = loader.batches(stream)
+    next(batches)
+    child = os.fork()
+    if child == 0:
+        os._exit(1)
+    processes = torch.multiprocessing.active_children()
+    os.kill(processes[0].pid, signal.SIGKILL)
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:  # an update is under way
+        sum(range(1000))
+    os.waitpid(child, 0)
+    assert len(list(batches)) == 7
+
+
+def test_an_error_of_the_data_sets_code_is_no_broken_file():
+    class Buggy(Photos):
+        def get(self, index, rng):
+            raise RuntimeError("a bug in a plugin")
+
+    with pytest.raises(RuntimeError, match="a bug in a plugin"):
+        load(Buggy(), workers=1, max_broken=9)

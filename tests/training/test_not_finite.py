@@ -1,0 +1,138 @@
+"""NaN and infinity never reach weights, whoever finds them: the host at once, or the device while the host runs ahead."""
+
+import pytest
+import torch
+
+from i2i.training.updater import Updater
+from i2i.training.verdicts import NotFinite
+from tests.training.test_updater import PATCHGAN, UNET, batch_of, updater_of, weights_of
+
+NAN = float("nan")
+PARTS = {
+    "cyclegan": ("cyclegan", {"generator": {"type": "resnet", "num_blocks": 1, "base_channels": 4, "norm": "batch"}}),
+    "pix2pix": ("pix2pix", {"generator": UNET, "discriminator": PATCHGAN | {"norm": "batch"}}),
+}
+
+
+def fused_updater(pipeline, parts, **trainer):
+    """With Adam's fused kernel, which can leave an update out by itself; the CPU has one, too."""
+    updater = updater_of(pipeline, **parts, **trainer)
+    for name, optimizer in updater.optimizers.items():
+        fused = torch.optim.Adam(optimizer.param_groups[0]["params"], lr=1e-3, fused=True)
+        fused.param_groups[0]["initial_lr"] = 1e-3
+        updater.optimizers[name] = fused
+    return updater
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """Lets the host run ahead of the CPU as it does of a GPU."""
+
+    def runs_ahead(self, optimizer):
+        return optimizer._step_supports_amp_scaling
+
+    return lambda: monkeypatch.setattr(Updater, "_runs_ahead", runs_ahead)
+
+
+def broken_batch(seed):
+    batch = batch_of(seed)
+    batch["a"][0, 0, 0, 0] = NAN
+    return batch | {"a_path": ["broken.png", "other.png"], "b_path": ["b.png"]}
+
+
+BATCHES = [batch_of, batch_of, broken_batch, batch_of, broken_batch, batch_of, batch_of]
+
+
+def state_of(updater):
+    state = updater.state()
+    pool = [image for one in state["pipeline"] for extra in one.values() for image in extra["images"]]
+    moments = [
+        value for o in state["optimizers"].values() for one in o["state"].values() for _, value in sorted(one.items())
+    ]
+    return [*state["networks"].values(), *pool, *moments]
+
+
+@pytest.mark.parametrize(("pipeline", "parts"), PARTS.values(), ids=PARTS)
+def test_the_device_leaves_out_what_the_host_would(pipeline, parts, ahead, capsys):
+    at_once = fused_updater(pipeline, parts, on_nan="skip", ema=0.9)
+    for seed, make in enumerate(BATCHES):
+        at_once.take(make(seed))
+    said = capsys.readouterr().out
+    ahead()
+    later = fused_updater(pipeline, parts, on_nan="skip", ema=0.9)
+    for seed, make in enumerate(BATCHES):
+        later.take(make(seed))
+    for one, other in zip(state_of(at_once), state_of(later), strict=True):
+        assert torch.equal(one, other)
+    assert all(torch.isfinite(value.float()).all() for value in state_of(later))
+    assert later.left_out == at_once.left_out == 4, "two phases of two steps"
+    assert capsys.readouterr().out.splitlines() == said.splitlines(), "the same is told of the same steps"
+    assert "step 3: " in said and "image: broken.png" in said
+
+
+@pytest.mark.parametrize(("pipeline", "parts"), PARTS.values(), ids=PARTS)
+def test_steps_before_and_after_are_those_of_a_run_without_the_broken_ones(pipeline, parts, ahead):
+    """The optimizers must not have counted the updates left out; only random numbers differ, and here there are none."""
+    parts = {**parts, "generator": parts["generator"] | {"dropout": 0.0}}
+    ahead()
+    whole, clean = (fused_updater(pipeline, parts, on_nan="skip") for _ in range(2))
+    for seed, make in enumerate(BATCHES[:4]):
+        whole.take(make(seed))
+        if make is batch_of:
+            clean.take(make(seed))
+    for (name, one), other in zip(whole.pipeline.members.state_dict().items(), weights_of(clean).values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_loss_step_and_images_are_named_at_most_one_step_later(is_ahead, ahead):
+    if is_ahead:
+        ahead()
+    updater = fused_updater("cyclegan", {})
+    updater.take(batch_of(0))
+    before = weights_of(updater)
+    with pytest.raises(NotFinite, match=r"^step 2: .*\bcycle_x\b.* is not finite") as caught:
+        updater.take(broken_batch(1))
+        assert is_ahead, "without a GPU it is told at once"
+        updater.take(batch_of(2))
+    assert "image: broken.png" in caught.value.hints and "image: b.png" in caught.value.hints
+    for name, value in weights_of(updater).items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_an_open_verdict_is_read_before_a_checkpoint(ahead):
+    ahead()
+    updater = fused_updater("cyclegan", {})
+    updater.take(broken_batch(0))
+    with pytest.raises(NotFinite, match="^step 1: "):
+        updater.state()
+
+
+def test_a_loss_that_is_infinite_with_finite_gradients_is_left_out():
+    """An infinity that no gradient shows, as of a loss that is clamped beyond it."""
+    updater = updater_of(on_nan="skip")
+    loss = type(updater.pipeline).loss
+
+    def infinite(self, phase, *rest):
+        terms = loss(self, phase, *rest)
+        name = next(iter(terms.losses))
+        return type(terms)({**terms.losses, name: terms.losses[name] + float("inf")})
+
+    type(updater.pipeline).loss = infinite
+    try:
+        before = weights_of(updater)
+        assert updater.take(batch_of()) == {}
+    finally:
+        type(updater.pipeline).loss = loss
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(updater).items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("pipeline", "parts"), [*PARTS.values(), ("cyclegan", {})], ids=[*PARTS, "instance"])
+def test_flat_images_train(pipeline, parts, precision):
+    updater = updater_of(pipeline, **parts, precision=precision)
+    for value in (0.0, 1.0, -1.0, 0.3):
+        flat = {key: torch.full((4, 3, 32, 32), value) for key in "ab"}
+        scalars = updater.take(flat)
+        assert scalars and all(torch.isfinite(scalar) for scalar in scalars.values())
+    assert all(torch.isfinite(value.float()).all() for value in weights_of(updater).values())
