@@ -4,8 +4,10 @@ Its own options, models, data sets and schedules do the work; here they are only
 """
 
 import contextlib
+import copy
 import importlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-FILES = ("models/cycle_gan_model.py", "models/pix2pix_model.py", "data/unaligned_dataset.py", "options/train_options.py")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from i2i.networks.reference_names import load_reference
+from i2i.training.updater import Updater
+
+FILES = (
+    "models/cycle_gan_model.py",
+    "models/pix2pix_model.py",
+    "data/unaligned_dataset.py",
+    "options/train_options.py",
+)
 
 
 def check_checkout(path: Path) -> str:
@@ -52,6 +64,7 @@ class Original:
     def __init__(self, checkout: Path, flags: list[str], dtype: torch.dtype, seed: int) -> None:
         if str(checkout) not in sys.path:
             sys.path.insert(0, str(checkout))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # it would move its networks there
         options, models, data = map(importlib.import_module, ("options.train_options", "models", "data"))
         with _quiet(), mock.patch.object(sys, "argv", ["train.py", *flags]), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -91,23 +104,32 @@ class Original:
         with _quiet():
             self.model.update_learning_rate()
 
-    def weights(self, name: str) -> dict[str, Tensor]:
-        """Returns a copy of parameters and buffers of a network."""
-        return {key: value.clone() for key, value in self.network(name).state_dict().items()}
+    def hand_over(self, updater: Updater, names: dict[str, str]) -> None:
+        """Gives our networks and optimizers the weights and the Adam state of the original.
 
-    def moments(self, name: str) -> dict[str, dict[str, Tensor]]:
-        """Returns a copy of Adam's ``exp_avg``, ``exp_avg_sq`` and ``step`` of a network's parameters, by their names.
-
-        Empty before the first step.
+        Args:
+            updater: Ours.
+            names: Our networks' letters -> the original's names.
         """
-        optimizer = self.model.optimizer_G if name[0] == "G" else self.model.optimizer_D
-        parameters = dict(self.network(name).named_parameters())
-        if not all(parameter in optimizer.state for parameter in parameters.values()):
-            return {}
-        return {
-            kind: {key: optimizer.state[parameter][kind].clone() for key, parameter in parameters.items()}
-            for kind in ("exp_avg", "exp_avg_sq", "step")
-        }
+        roles = {letter: phase.optimizer for phase in updater.pipeline.phases for letter in phase.trains}
+        for letter, name in names.items():
+            network, weights = updater.pipeline.members[letter], self.network(name).state_dict()
+            load_reference(network, weights)
+            carriers = []  # moments have the names and shapes of weights, and cross over as such
+            for kind in ("exp_avg", "exp_avg_sq"):
+                carriers.append(copy.deepcopy(network))
+                load_reference(carriers[-1], {**weights, **self._moments(name, kind)})
+            state, steps = updater.optimizers[roles[letter]].state, self._moments(name, "step")
+            parameters = zip(network.parameters(), *(carrier.parameters() for carrier in carriers), strict=True)
+            for own, mean, square in parameters if steps else ():
+                step = next(iter(steps.values())).clone()  # the same of all
+                state[own] = {"step": step, "exp_avg": mean.detach(), "exp_avg_sq": square.detach()}
+
+    def _moments(self, name: str, kind: str) -> dict[str, Tensor]:
+        """Part of Adam's state of a network's parameters, by their names; empty before the first step."""
+        optimizer = self.model.optimizer_G if name.startswith("G") else self.model.optimizer_D
+        parameters = self.network(name).named_parameters()
+        return {key: optimizer.state[own][kind] for key, own in parameters if own in optimizer.state}
 
 
 def _quiet() -> contextlib.AbstractContextManager[object]:

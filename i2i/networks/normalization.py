@@ -6,6 +6,9 @@ Instance normalisation follows Ulyanov et al., "Instance Normalization: The Miss
 2.15): the instance norm kernel returns wrong gradients for a batch of one when the incoming gradient is
 channels_last, and the group norm kernel for channels_last inputs takes the variance as E[x^2] - E[x]^2, which cancels
 when the mean is large.
+
+Instance normalisation in float64, which is for comparing, has the reference's arithmetic to the last bit: training
+amplifies the last bit 10^13-fold in 50 steps, in the reference itself as well.
 """
 
 from math import gcd
@@ -41,7 +44,16 @@ class InstanceNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises ``x`` of shape ``[N, num_features, H, W]``; the result is contiguous and of the same shape."""
+        if x.dtype == torch.float64:
+            return self._as_batch_norm(x)
         return torch.group_norm(x.contiguous(), self.num_features, self.weight, self.bias, self.eps)
+
+    def _as_batch_norm(self, x: Tensor) -> Tensor:
+        """The instance norm kernel is a batch norm of one image; with pixels in one dimension its gradient is right."""
+        count = x.shape[0]
+        weight, bias = (None if p is None else p.repeat(count) for p in (self.weight, self.bias))
+        flat = x.reshape(1, count * self.num_features, -1)  # [1, N C, H W]
+        return torch.batch_norm(flat, weight, bias, None, None, True, 0.0, self.eps, False).reshape(x.shape)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, affine={self.weight is not None}"

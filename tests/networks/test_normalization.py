@@ -61,6 +61,33 @@ def test_instance_norm_passes_first_and_second_gradient_check(affine, num_images
     assert torch.autograd.gradgradcheck(layer, x)
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_second_gradients_in_float32_are_those_of_float64(affine):
+    found = []
+    for dtype in (torch.float32, torch.float64):  # two kernels
+        torch.manual_seed(0)
+        x, v = (torch.randn(2, 3, 4, 5).to(dtype).requires_grad_() for _ in range(2))
+        (gradient,) = torch.autograd.grad(
+            InstanceNorm2d(3, affine=affine).to(dtype)(x).pow(3).sum(), x, create_graph=True
+        )
+        found.append(torch.autograd.grad((gradient * v).sum(), x)[0])
+    assert (found[0] - found[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_instance_norm_in_float64_has_the_bits_of_the_reference(num_images, affine):
+    torch.manual_seed(0)
+    x, incoming = (torch.randn(num_images, 3, 4, 5, dtype=torch.float64) for _ in range(2))
+    found = []
+    for layer in (InstanceNorm2d(3, affine=affine), nn.InstanceNorm2d(3, affine=affine)):
+        own = x.clone().requires_grad_()
+        y = layer.double()(own)
+        y.backward(incoming)
+        found.append([y, own.grad, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(ours, reference) for ours, reference in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("name", ["instance", "group"])
 def test_a_large_mean_does_not_cancel(name, memory_format):
