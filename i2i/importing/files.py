@@ -140,7 +140,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _are_wrapped(names: Collection[str]) -> bool:
     """Whether all names begin with a word that the network itself has not."""
     heads, rests = {name.partition(".")[0] for name in names}, [name.partition(".")[2] for name in names]
-    if heads <= _WRAPPERS:
+    if heads <= _WRAPPERS and heads:
         return True
     return len(heads) == 1 and not heads & _ROOTS and all(rest.partition(".")[0] in _ROOTS for rest in rests)
 

@@ -106,7 +106,7 @@ def import_network(
         count = f"{len(fitted.problems)} tensor{'s' if len(fitted.problems) > 1 else ''}"
         raise CheckpointError(
             f"{source.path}: taken for {guess.type} with {shown}, which does not fit in {count}",
-            [*first_of(fitted.problems), f"{OPTION} says what it is: {OPTION} '{{type: {guess.type}, norm: batch}}'"],
+            [*first_of(fitted.problems), f"if it is another network, say which: {OPTION} '{{type: NAME, …}}'"],
         )
     return Imported(
         source,

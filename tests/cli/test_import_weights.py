@@ -242,7 +242,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, capsys):
         "    tensor model.4.weight is [9, 4, 3, 3], expected [8, 4, 3, 3]",
         "    unexpected tensor model.3.weight [2]",
         "    missing tensor model.10.conv_block.2.running_mean [16]",
-        "    --architecture says what it is: --architecture '{type: resnet, norm: batch}'",
+        "    if it is another network, say which: --architecture '{type: NAME, …}'",
     ]
     assert not (tmp_path / "m.safetensors").exists()
 
