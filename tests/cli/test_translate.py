@@ -4,7 +4,6 @@ import re
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from i2i.inference.translator import Translator
@@ -50,32 +49,6 @@ def test_translations_are_those_of_the_python_interface(model, photos, tmp_path)
         expected = translator(photos / "one.jpg", direction)
         np.testing.assert_array_equal(pixels(out / "one.png"), expected)
     assert (pixels(tmp_path / "a2b/one.png") != pixels(tmp_path / "b2a/one.png")).any()
-
-
-@pytest.mark.parametrize("config", ["cyclegan", "pix2pix"])
-def test_batches_and_the_order_of_files_change_nothing(config, tmp_path):
-    model = make_bundle(tmp_path / "model.safetensors", config)
-    for index in range(7):
-        make_image(tmp_path / f"in/{index}.png", (33, 40) if index % 3 else (32, 32), seed=index)
-        make_image(tmp_path / f"reversed/{9 - index}.png", (33, 40) if index % 3 else (32, 32), seed=index)
-    assert translate(model, tmp_path / "in", tmp_path / "one", "--batch-size", 1) == 0
-    assert translate(model, tmp_path / "in", tmp_path / "four", "--batch-size", 4) == 0
-    assert translate(model, tmp_path / "reversed", tmp_path / "back", "--batch-size", 3) == 0
-    assert contents(tmp_path / "one") == contents(tmp_path / "four")
-    assert {f"{9 - int(name[0])}.png": data for name, data in contents(tmp_path / "one").items()} == contents(
-        tmp_path / "back"
-    )
-
-
-def test_dropout_as_noise_depends_on_the_image_alone(tmp_path):
-    model = make_bundle(tmp_path / "model.safetensors", "pix2pix", "generator.num_downsamplings=6", "data.size=64")
-    make_image(tmp_path / "in/a.png", (32, 32), seed=1)
-    shutil.copy(tmp_path / "in/a.png", tmp_path / "in/b.png")
-    assert translate(model, tmp_path / "in", tmp_path / "out") == 0
-    assert translate(model, tmp_path / "in/b.png", tmp_path / "alone.png") == 0
-    images = [pixels(tmp_path / name) for name in ("out/a.png", "out/b.png", "alone.png")]
-    np.testing.assert_array_equal(images[0], images[1])
-    np.testing.assert_array_equal(images[0], images[2])
 
 
 def test_inputs_that_would_share_a_name_keep_their_suffix(model, tmp_path, capsys):

@@ -1,0 +1,69 @@
+"""Signals, at the start and in the middle: the exit code tells, nothing is broken, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from i2i.inference.translator import Translator
+from i2i.plugins import sha256
+from tests.cli.translating import check_end, check_truth, seen, translate
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM, signal.SIGINT], 130),
+        ([signal.SIGTERM, signal.SIGTERM], 143),
+        ([signal.SIGHUP], -signal.SIGHUP),  # a closed terminal
+    ],
+)
+def test_signals_in_the_middle(signals, code, forks, work, tmp_path):
+    root, (model, _), expected = work
+    out = tmp_path / "out"
+    pid = forks.start(model, root / "many", out, "--batch-size", 1)
+    wait_for(lambda: len(seen(out)) > 3)
+    for number in signals:
+        os.kill(pid, number)
+        time.sleep(0.001)
+    assert forks.wait(pid) in {code, 128 + signals[0]}
+    check_truth(out, expected["many"])
+    assert len(seen(out)) < len(expected["many"][sha256(model)])
+    assert len(signals) > 1 or (out / ".i2i").exists() is (code < 0)
+    assert forks.run(model, root / "many", out) == 0
+    check_end(out, expected["many"][sha256(model)])
+
+
+def test_an_interrupt_while_the_model_loads(model, photos, tmp_path, monkeypatch, capsys):
+    load = Translator.load
+    monkeypatch.setattr(Translator, "load", lambda *a, **o: os.kill(os.getpid(), signal.SIGINT) or load(*a, **o))
+    assert translate(model, photos, tmp_path / "out") == 130
+    assert capsys.readouterr().err == "interrupted\n" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how far it is")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_torch_loads(number, model, photos, tmp_path):
+    code = "import sys; from i2i.cli import main; sys.exit(main('translate', sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(model), str(photos), str(tmp_path / "out")], stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode in (128 + number, -number)  # which a shell shows alike
+    assert said in ("interrupted\n", "") and not (tmp_path / "out").exists()
