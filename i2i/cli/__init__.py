@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from i2i.cli.streams import patient_streams
 from i2i.errors import I2IError
 
 # Threads that wait for each other spin, by default for so long that another program on the same cores slows training
@@ -31,6 +32,7 @@ COMMANDS = (
 )
 
 
+@patient_streams()
 def main(command: str | None = None, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 
@@ -74,9 +76,6 @@ def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # the last line of defence: a bug is reported as one
         if args.debug:
             raise
