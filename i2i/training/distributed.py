@@ -5,6 +5,7 @@ Processes decide alike: what one of them knows and all have to act upon travels 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from i2i.errors import I2IError
+
+GRACE = 1.0  # seconds
 
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -68,6 +71,7 @@ def joined() -> Iterator[None]:
     except Exception as error:
         if _is_first_to_tell():
             raise
+        time.sleep(GRACE)  # a launcher ends all when the first is gone: let the one speak who has it to say
         raise SystemExit(getattr(error, "exit_code", 1)) from None
     else:
         distributed.destroy_process_group()  # after a failure it might wait for those who are gone

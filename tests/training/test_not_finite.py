@@ -1,4 +1,4 @@
-"""NaN and infinity never reach weights, whoever finds them: the host at once, or the device while the host runs ahead."""
+"""NaN and infinity never reach weights, whether the host finds them at once or the device while it runs ahead."""
 
 import pytest
 import torch
@@ -72,7 +72,7 @@ def test_the_device_leaves_out_what_the_host_would(pipeline, parts, ahead, capsy
 
 @pytest.mark.parametrize(("pipeline", "parts"), PARTS.values(), ids=PARTS)
 def test_steps_before_and_after_are_those_of_a_run_without_the_broken_ones(pipeline, parts, ahead):
-    """The optimizers must not have counted the updates left out; only random numbers differ, and here there are none."""
+    """The optimizers must not have counted the updates left out; nothing here is random."""
     parts = {**parts, "generator": parts["generator"] | {"dropout": 0.0}}
     ahead()
     whole, clean = (fused_updater(pipeline, parts, on_nan="skip") for _ in range(2))
