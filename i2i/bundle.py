@@ -1,7 +1,10 @@
 """A bundle: one ``.safetensors`` file with all that translation needs.
 
 The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one JSON value a key, tells how to build
-the networks and how to use them. Reading a bundle runs no code from it.
+the networks and how to use them.
+
+Reading a bundle runs no code from it, and takes no more memory than its weights fill. It names components; those that
+are registered are imported, which runs the code of packages that the user installed, and nothing else is.
 """
 
 import re
@@ -18,7 +21,7 @@ from i2i.build import constructor_arguments, parameters_of
 from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.config import node_of
-from i2i.errors import CheckpointError, RegistryError
+from i2i.errors import CheckpointError, RegistryError, shortened
 from i2i.meta import limited
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import installed_version, load_plugin_file, loaded_files
@@ -129,9 +132,10 @@ def read_info(path: Path) -> BundleInfo:
     """
     values = read_metadata(path)
     if values.get("format") != FORMAT:
+        found = shortened(repr(values.get("format")))
         raise CheckpointError(
             f"{path}: not a bundle of i2i in format {FORMAT}",
-            [f"its metadata says format {values.get('format')!r}; weights of other projects need import_weights"],
+            [f"its metadata says format {found}; weights of other projects need import_weights"],
         )
     return _checked(path, values)
 
@@ -158,6 +162,7 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
         and info.norm_policy in ("batch", "running")
         and info.dropout_policy in ("on", "off")
         and isinstance(info.pipeline.get("type"), str)
+        and _is_complete(info.pipeline_owner)
         and all(0 < count <= _MAX_CHANNELS for count in info.channels.values())
         and 0 <= info.seed < 1 << 63
         and info.step >= 0
@@ -182,8 +187,12 @@ def _is_owned(inner: Any) -> bool:
         and isinstance(inner.get("type"), str)
         and isinstance(inner.get("owner"), dict)
         and all(isinstance(value, str) for value in inner["owner"].values())
-        and ("file" not in inner["owner"] or "sha256" in inner["owner"])
+        and _is_complete(inner["owner"])
     )
+
+
+def _is_complete(owner: dict[str, str]) -> bool:
+    return "file" not in owner or "sha256" in owner
 
 
 def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInfo, Pipeline]:
@@ -236,7 +245,7 @@ def misfit(path: Path, error: Exception) -> CheckpointError:
     """Says that weights do not fit a network, with the first reason that torch names."""
     lines = str(error).splitlines() or [type(error).__name__]
     reason = lines[1].strip() if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
-    return CheckpointError(f"{path}: its networks and weights do not fit each other: {reason}")
+    return CheckpointError(f"{path}: its networks and weights do not fit each other: {shortened(reason, 300)}")
 
 
 def _component(path: Path, what: str, registry: Registry, name: str, owner: dict[str, str]) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from i2i.build import build, check_arguments, find_component
 from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.codecs import codecs_of
 from i2i.config import Node, load_config
-from i2i.errors import CheckpointError, ConfigError, Problem
+from i2i.errors import CheckpointError, ConfigError, Problem, shortened
 from i2i.held_out import check_trackers, check_validation
 from i2i.meta import on_meta
 from i2i.pipelines.base import Pipeline, WeightedLosses
@@ -122,21 +122,33 @@ class Experiment:
             yield data.node.problem(f"{name} learns from pairs, and this data set gives unrelated images", hints=hints)
 
     def _misfits(self) -> Iterator[Problem]:
-        """Networks that are to start from ``init_from``, and cannot hold its weights."""
-        for letter in self.started_letters:
-            if letter not in self.meta_networks or self.init_from is None:
+        """Networks that are to start from a bundle, and cannot hold its weights."""
+        for letter, network in self.meta_networks.items():
+            weights = self._source_of(letter)
+            if weights is None:
                 continue
-            here = {name: list(value.shape) for name, value in self.meta_networks[letter].state_dict().items()}
-            there = read_shapes(self.init_from, letter)
+            path, source = weights
+            place = ("init_from",) if path == self.init_from else (self.network_plans[letter].role, "bundle")
+            here = {name: list(value.shape) for name, value in network.state_dict().items()}
+            try:
+                there = read_shapes(path, source)
+            except CheckpointError as error:
+                yield self.root.problem(error.message, *place, hints=error.hints)
+                continue
             odd = [name for name in {**there, **here} if here.get(name) != there.get(name)]
             if odd:
-                spec = read_info(self.init_from).networks[letter]
-                message = (
-                    f"the weights of {letter} do not fit: {len(odd)} of {len(there)} tensors differ, {odd[0]} first"
-                )
-                yield self.root.problem(
-                    message, "init_from", hints=[f"there it is {spec['type']}: {spec['arguments']}"]
-                )
+                spec = read_info(path).networks[source]
+                differing = f"{len(odd)} of {len(there)} tensors differ, {shortened(odd[0])} first"
+                message = f"the weights of {letter} do not fit: {differing}"
+                hint = shortened(f"there it is {spec['type']}: {spec['arguments']}", 500)
+                yield self.root.problem(message, *place, hints=[hint])
+
+    def _source_of(self, letter: str) -> tuple[Path, str] | None:
+        """Returns the bundle that a network's weights come from, and the letter that they have there."""
+        weights = self.network_plans[letter].weights
+        if weights is None and self.init_from is not None and letter in self.started_letters:
+            weights = (self.init_from, letter)
+        return weights
 
     @property
     def name(self) -> str:
@@ -197,9 +209,7 @@ class Experiment:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed * 1_000_003 + zlib.crc32(letter.encode()))
                 networks[letter] = plan.build()
-            source = plan.weights
-            if source is None and self.init_from is not None and letter in self.started_letters:
-                source = (self.init_from, letter)
+            source = self._source_of(letter)
             if source is not None:
                 try:
                     networks[letter].load_state_dict(read_state(*source))
