@@ -8,7 +8,10 @@ nothing are done and named, whatever else does not fit is refused.
 from __future__ import annotations
 
 import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -30,6 +33,8 @@ _TARGET_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RG
 _PLAIN_MODES = {"L", "LA", "RGB", "RGBA"}
 _PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 _ORIENTATION, _SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 274, 254, 258, 262, 277, 339
+
+_LIMIT = threading.Lock()
 
 # Damaged tags are either harmless or end in a refusal that says so.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -93,7 +98,7 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     """
     name = recognize(stream)
     try:
-        image = Image.OPEN[name][0](stream, "")  # Image.open would refuse sizes that are fine here
+        image = _open(name, stream)
         frames = _count_frames(image)
         short = shortfall(image, stream)
     except Exception as error:  # decoders raise anything on damaged headers
@@ -107,6 +112,34 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     if name == "GIF" and (left := uncovered(image)):
         raise Refused(left, ("flatten it onto a background first",))
     return image
+
+
+def load_pixels(image: ImageFile.ImageFile) -> None:
+    """Decodes an identified image, however large; damage raises whatever the decoder does."""
+    limit = Image.MAX_IMAGE_PIXELS
+    with _own_limit() if limit and image.size[0] * image.size[1] > limit else nullcontext():
+        image.load()
+
+
+def _open(name: str, stream: BinaryIO) -> ImageFile.ImageFile:
+    factory = Image.OPEN[name][0]  # Image.open would warn about large images, and refuse larger ones
+    try:
+        return factory(stream, "")
+    except Image.DecompressionBombError:
+        stream.seek(0)
+        with _own_limit():
+            return factory(stream, "")
+
+
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Switches off Pillow's limit, which is the process's and lower than ours; only while it stands in the way."""
+    with _LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def recognize(stream: BinaryIO) -> str:
@@ -198,6 +231,7 @@ def _decode_pillow(image: ImageFile.ImageFile) -> np.ndarray:
     if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
         if image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC, 1) != 1:
             raise Refused("16-bit gray that counts from white to black", ("invert it first",))
+        load_pixels(image)
         array = np.array(image).astype(np.uint16, copy=False)  # Pillow scales PGM to 65535
         if transparent and (array == image.info["transparency"]).any():
             raise Refused("has transparent pixels", ("flatten it onto a background first",))
@@ -211,6 +245,7 @@ def _decode_pillow(image: ImageFile.ImageFile) -> np.ndarray:
     target = _TARGET_MODES.get(mode, mode)
     if transparent and target in ("L", "RGB"):
         target = "LA" if mode == "L" else "RGBA"
+    load_pixels(image)
     array = np.array(image if target == mode else image.convert(target))
     return array if array.ndim == 3 else array[..., None]
 

@@ -259,6 +259,11 @@ def test_large_images_do_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("error")
         assert decode(pillow(RGB, "PNG"))[0].shape == RGB.shape
         assert decode(pillow(RGB, "JPEG", exif=exif(6)))[0].shape == (9, 6, 3)
+        assert decode(pillow(RGB, "WEBP"))[0].shape == decode(pillow(RGB, "TIFF"))[0].shape == RGB.shape
+        assert decode(pillow(GRAY, "TIFF", compression="tiff_lzw"))[0].shape == RGB.shape
+        with pytest.raises(Refused, match="9 x 6 pixels are more than the 50"):
+            decode(pillow(RGB, "WEBP"), max_pixels=50)
+    assert Image.MAX_IMAGE_PIXELS == 10, "others keep Pillow's limit"
 
 
 def test_fit_channels() -> None:

@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS, Damaged, Refused, decode, identify, orientation, recognize
+from i2i.decoding import MAX_PIXELS, Damaged, Refused, decode, identify, load_pixels, orientation, recognize
 from i2i.images import open_regular
 from i2i.integrity import broken_chunk
 from i2i.rasters import decode_raster, is_raster
@@ -42,6 +42,7 @@ def read_labels(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> t
     if image.mode not in ("P", "L", "1") or "transparency" in image.info and image.mode != "P":
         return decode(data, None, max_pixels)[0], None
     try:
+        load_pixels(image)
         array = np.array(image)
     except Exception as error:  # decoders raise anything on damaged data
         raise Damaged(f"damaged {image.format} file: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from i2i.rasters import is_raster
 
 DIGEST_BYTES = 16
 _LARGE = 1 << 26  # pixels: such images are decoded one at a time, whatever the number of threads
+_PART = 1 << 22  # values
 _SUFFIXES = {
     "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
     "TIFF": ("tif", "tiff"),
@@ -158,8 +159,16 @@ def _is_gray(array: np.ndarray) -> bool:
         return True
     if array.shape[2] != 3:
         return False
-    return all((part == part[..., :1]).all() for part in (array[::16, ::16], array))  # most say no at once
+    return all((part == part[..., :1]).all() for part in _parts(array))
 
 
 def _is_flat(array: np.ndarray) -> bool:
-    return bool(all((part == array[0, 0]).all() for part in (array[::16, ::16], array)))
+    return all((part == array[0, 0]).all() for part in _parts(array))
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields a few pixels from all over, which most often are enough to say no, then all in bands of little memory."""
+    yield array[::16, ::16]
+    rows = max(_PART // array[0].size, 1)
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
