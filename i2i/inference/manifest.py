@@ -98,7 +98,7 @@ class Manifest:
             self._read = 0
             self._outputs = self._inputs = self._marks = np.empty(0, np.uint64)
             self._recent.clear()
-        columns = array("Q"), array("Q"), array("Q")
+        columns = tuple(array("Q") for _ in range(3))
         with os.fdopen(os.dup(self._file), "rb") as lines:
             lines.seek(self._read)
             for line in lines:
@@ -115,7 +115,7 @@ class Manifest:
                     column.append(value)
         self._take_in(columns)
 
-    def _take_in(self, columns: "tuple[array[int], array[int], array[int]]") -> None:
+    def _take_in(self, columns: "tuple[array[int], ...]") -> None:
         if len(columns[0]) + len(self._recent) < _FEW:
             self._recent.update(zip(columns[0], zip(*columns[1:], strict=True), strict=True))
             return
@@ -181,8 +181,13 @@ class Manifest:
         if self._file is None:
             return
         values = (input, output, self.bundle if is_made else None, self.options, list(size), input_bytes)
+        line = json.dumps(dict(zip(_KEYS, values, strict=True))).encode() + b"\n"
         with self.held():
-            _append(self._file, json.dumps(dict(zip(_KEYS, values, strict=True))).encode() + b"\n")
+            _append(self._file, line)
+            if os.fstat(self._file).st_size == self._read + len(line):  # spares reading it again
+                self._read += len(line)
+                row = _hash(output), _hash(input), input_bytes if is_made else _MASK
+                self._take_in(tuple(array("Q", [value]) for value in row))
 
     def close(self) -> None:
         if self._file is not None:
