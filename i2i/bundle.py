@@ -8,11 +8,12 @@ are registered are imported, which runs the code of packages that the user insta
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +151,7 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}: the bundle's metadata is damaged: {where}: {first['msg']}") from error
-    domains = {domain for direction in info.directions for domain in (direction[0], direction[2])}
+    domains = {domain for direction in info.directions for domain in direction[:1] + direction[2:]}
     try:
         fitting = all(info.codec(domain).channels == info.channels[domain] for domain in domains & info.channels.keys())
     except ValueError as error:
@@ -158,6 +159,7 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
     sound = (
         fitting
         and info.directions
+        and info.directions.keys() <= set(get_args(Direction))
         and domains <= info.channels.keys()
         and info.norm_policy in ("batch", "running")
         and info.dropout_policy in ("on", "off")
@@ -251,11 +253,12 @@ def misfit(path: Path, error: Exception) -> CheckpointError:
 def _component(path: Path, what: str, registry: Registry, name: str, owner: dict[str, str]) -> Callable[..., Any]:
     """Finds a component's code, once it is sure that it is the code the bundle was made with."""
     if "file" in owner and owner["sha256"] not in loaded_files().values():
+        place = shlex.quote(f"path/to/{owner['file']}")
         raise CheckpointError(
             f"{path}: {what} is in the local plugin file {owner['file']} (sha256 {owner['sha256'][:16]}…)"
             + _others(owner),
             [
-                f"if you trust that file: --plugin path/to/{owner['file']}",
+                f"if you trust that file: --plugin {place}",
                 f"in a YAML that builds on the bundle: plugins: [path/to/{owner['file']}]",
             ],
         )

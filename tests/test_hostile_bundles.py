@@ -74,6 +74,9 @@ METADATA = {
     "many channels of a": (("channels", "a"), 10**400),
     "an argument too deep": (LAYER, {"x": deep(60)}),
     "too deep for json": (("config",), deep(900)),
+    "a short direction": (("directions",), {"x": "a2b"}),
+    "no direction": (("directions",), {"": "a2b"}),
+    "a direction for a shell": (("directions",), {"a2b; touch pwned": "a2b"}),
     "owner": (("networks", "G", "owner"), {"distribution": 5}),
     "owner's file": (("networks", "G", "owner"), {"file": "x.py"}),
     "owner's digest": (("networks", "G", "owner"), {"file": "../../x.py", "sha256": "0" * 64}),
@@ -280,8 +283,8 @@ def test_a_bundle_never_runs_a_plugin_file(bundle, tmp_path, monkeypatch):
     header, metadata, content = parts(bundle)
     metadata["config"]["plugins"] = [str(tmp_path / "evil.py"), "./evil.py"]
     load_bundle(assemble(tmp_path / "x.safetensors", header, metadata, content))
-    metadata["networks"]["G"]["owner"] = {"file": "evil.py", "sha256": "0" * 64}
-    assert "--plugin" in refused(assemble(tmp_path / "x.safetensors", header, metadata, content))
+    metadata["networks"]["G"]["owner"] = {"file": "evil.py; id", "sha256": "0" * 64}
+    assert "--plugin 'path/to/evil.py; id'" in refused(assemble(tmp_path / "x.safetensors", header, metadata, content))
     assert not (tmp_path / "pwned").exists()
 
 

@@ -32,7 +32,7 @@ RULES: dict[str, set[str]] = {
     "build": {"errors", "registry", "config"},
     "meta": {"errors"},
     "networks": {"errors", "registry"},
-    "losses": {"errors", "registry"},
+    "losses": {"errors", "torch_files", "registry"},
     "data": {"errors", "progress", "registry", "decoding", "rasters", "images", "codecs"},
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from i2i.errors import ArgumentError, DataError
 from i2i.losses.numerics import full_precision
 from i2i.losses.weights import check_weights, fetch_weights, pretrained_config
+from i2i.torch_files import load_torch_file
 
 Layers = dict[str, float] | list[int | str] | None
 _RANDOM_SEED = 0
@@ -215,7 +216,7 @@ def _loaded(name: str, path: Path) -> nn.Module:
 def _check_harmless(path: Path) -> None:
     """Refuses a pickle that would run code; versions of timm differ in how they read one."""
     if path.suffix != ".safetensors":
-        torch.load(path, map_location="cpu", weights_only=True)
+        load_torch_file(path)
 
 
 def _structure(name: str, indices: Sequence[int] | None = None, **arguments: Any) -> Any:

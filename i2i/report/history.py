@@ -107,7 +107,7 @@ def group_of(name: str) -> str:
 def _entry(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:  # cut off, or not UTF-8
+    except (ValueError, RecursionError):  # cut off, not UTF-8, or not ours
         return None
     if not isinstance(entry, dict):
         return None

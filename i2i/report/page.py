@@ -7,6 +7,7 @@ script that may run is known by its hash, so that no text of a file or configura
 import base64
 import hashlib
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -116,6 +117,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["shell"] = shlex.quote  # names come from files, and people copy commands
     return environment.get_template("page.html.jinja")
 
 
