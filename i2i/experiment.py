@@ -112,6 +112,9 @@ class Experiment:
 
     def _conflicts(self, data: checks.Data, loss_nodes: Mapping[str, list[Node]]) -> Iterator[Problem]:
         """What is right by itself and wrong together."""
+        networks = [channels for role in self.pipeline_class.networks.values() for channels in role.makes.values()]
+        if not {domain for one in networks for domain in (*one.inputs, *one.outputs)} <= data.channels.keys():
+            return  # which is told where the channels are counted
         used = [role for role, nodes in loss_nodes.items() if any(map(checks.weight_of, nodes))]
         for path, message in self.pipeline_class.conflicts(data.channels, used):
             yield self.root.problem(message, *path)

@@ -112,6 +112,84 @@ def test_hostile_documents_are_refused(text):
     assert str(error.value).startswith("f")
 
 
+def test_a_text_that_is_no_utf8_is_refused_at_its_line(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: 2\nc: \xff\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml:3: not a text file in UTF-8"):
+        load_config(tmp_path / "x.yaml")
+
+
+def test_a_file_without_end_is_not_read_to_it(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"# x\n" * 2**20)
+    with pytest.raises(ConfigError, match=r"x\.yaml:1: more than 1,048,576 bytes"):
+        load_config(tmp_path / "x.yaml")
+    with pytest.raises(ConfigError, match=r"/dev/zero:1: more than"):
+        load_config("/dev/zero")
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "x/" * 5000, ".", "/dev/null", "../" * 50])
+def test_extends_that_leads_nowhere_is_refused_at_its_place(tmp_path, value):
+    (tmp_path / "x.yaml").write_text(f"a: 1\nextends: {value}\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml:2 extends: (no file|cannot be read: )"):
+        load_config(tmp_path / "x.yaml")
+
+
+def test_a_chain_without_end_is_refused(tmp_path):
+    for index in range(200):
+        (tmp_path / f"{index}.yaml").write_text(f"extends: {index + 1}.yaml\n")
+    with pytest.raises(ConfigError, match="extends: more than 50 documents that extend one another"):
+        load_config(tmp_path / "0.yaml")
+
+
+def test_aliases_that_nest_are_as_deep_as_they_stand_for():
+    lines = ["a: &a0 [1]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 100))]
+    with pytest.raises(ConfigError, match="an alias that contains itself, or too many values"):
+        parse("\n".join(lines), "f")
+
+
+@pytest.mark.parametrize("index", ["9" * 5000, "2", "99999999999"])
+def test_an_index_beyond_a_list_is_refused(index):
+    with pytest.raises(ConfigError, match="the list has 2 items, counted from 0"):
+        merge(parse("l: [1, 2]", "f"), parse_overrides([f"l.{index}=1"]))
+
+
+def test_digits_of_other_scripts_are_no_indices():
+    assert merge(parse("l: [1, 2]", "a"), parse("l: {'²': 1}", "b")).plain() == {"l": {"²": 1}}
+
+
+def test_an_override_has_limits_too():
+    with pytest.raises(ConfigError, match="<command line> a.a.a: nested too deeply"):
+        parse_overrides([".".join("a" * 2000) + "=1"])
+    with pytest.raises(ConfigError) as error:
+        parse_overrides(["a=[" + "x" * 5000])
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"a": {3: 1}}, "<config> a: a key must be plain text, got 3"),
+        ({"a": [1, 2**64]}, "<config> a.1: a number of more than 64 bits"),
+        ({"a": {"b": b"x"}}, "<config> a.b: expected plain data, got bytes"),
+    ],
+)
+def test_a_mapping_is_what_a_document_could_be(config, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(config)
+    assert str(error.value) == message
+
+
+def test_a_mapping_within_itself_is_refused():
+    config = {}
+    config["a"] = config
+    with pytest.raises(ConfigError, match="<config>: nested too deeply"):
+        load_config(config)
+
+
+def test_a_problem_is_one_printable_line():
+    problem = str(parse("x: 1", "f").problem("is \x1b[31m\nred", "a\nb", "y" * 5000, hints=["really\u2028so"]))
+    assert problem.splitlines() == ["f:1 a\\nb." + "y" * 57 + "...: is \\x1b[31m\\nred", "    really\\u2028so"]
+
+
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 plain_data = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | text,

@@ -1,0 +1,85 @@
+"""Shipped configurations, mutated at random, are accepted or refused with a place: never a traceback, never a hang.
+
+The same mutants each time, unless the environment says otherwise: ``I2I_FUZZ_SEED=7`` draws others,
+``I2I_FUZZ_EXAMPLES=1000`` more of them for each configuration.
+"""
+
+import os
+import shutil
+import zlib
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from i2i.config import dump, load_config
+from tests import config_mutants as mutants
+from tests.config_judge import dry_run, faults
+from tests.conftest import REPOSITORY
+
+CONFIGS = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "configs").rglob("*.yaml"))
+SEED = int(os.environ.get("I2I_FUZZ_SEED", "0"))
+LEAST = 2000
+EXAMPLES = int(os.environ.get("I2I_FUZZ_EXAMPLES", -(-LEAST // len(CONFIGS))))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A copy of all configurations, which is the working directory."""
+    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def mutate(rng: Random, path: Path) -> tuple[dict[Path, bytes], list[str]]:
+    """Returns files to write beside a configuration, and the words of the command line."""
+    text = rng.choice((path.read_text, lambda: dump(load_config(path).plain())))()
+    level = rng.choice(("document", "document", "text", "overrides", "extends"))
+    if level == "overrides":
+        return {}, [str(path), *mutants.overrides(rng, text)]
+    if level == "extends":
+        files = mutants.chain(rng, text, "mutant.yaml")
+    else:
+        files = {"mutant.yaml": (mutants.changed_document if level == "document" else mutants.changed_text)(rng, text)}
+    return {path.parent / name: data for name, data in files.items()}, [str(path.parent / "mutant.yaml")]
+
+
+def fuzz(path: Path, examples: int) -> Counter[int]:
+    """Judges mutants of a configuration; returns how many ended with which exit code."""
+    shipped = {str(path): path.read_bytes() for path in Path("configs").rglob("*.yaml")}
+    codes: Counter[int] = Counter()
+
+    @seed(SEED + zlib.crc32(str(path).encode()))
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.randoms())
+    def judge(rng: Random) -> None:
+        files, words = mutate(rng, path)
+        try:
+            for file, data in files.items():
+                file.write_bytes(data)
+            outcome = dry_run(words)
+            found = faults(outcome, shipped | {str(file): data for file, data in files.items()})
+            assert not found, (found, words, files.get(path.parent / "mutant.yaml", b"")[:3000])
+            codes[outcome.code] += 1
+        finally:
+            for file in files:
+                file.unlink()
+        assert {str(path) for path in Path().rglob("*") if path.is_file()} == set(shipped)
+
+    judge()
+    return codes
+
+
+def test_a_hundred_mutants(workplace):
+    codes = fuzz(Path("configs/tiny/pix2pix.yaml"), 100)
+    assert codes.total() >= 100 and codes[0] > 5 and codes[2] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_mutants(path, workplace):
+    codes = fuzz(path, EXAMPLES)
+    assert codes.total() >= EXAMPLES and codes[0] and codes[2]
