@@ -109,8 +109,9 @@ class Trainer:
         """
         with deterministic_algorithms(self.settings.deterministic), StopRequest() as stop:
             distributed.broadcast_weights(self.pipeline)
-            if self.settings.on_nan == "rollback" and self.step == 0:
-                self._write("last", lambda: self.checkpoints.save(0, self.state()))
+            if self.settings.on_nan == "rollback" and distributed.from_main(not self.checkpoints.paths()):
+                state = self.state()  # what there is to go back to
+                self._write("last", lambda: self.checkpoints.save(self.step, state))
             while True:
                 try:
                     self._fit(stop)

@@ -157,8 +157,8 @@ class Updater:
 
     def _runs_ahead(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether the host goes on before it knows the verdict: a GPU then never waits for it."""
-        can_skip = getattr(optimizer, "_step_supports_amp_scaling", False)
-        return can_skip and self.device.type == "cuda" and self.precision.name != "fp16"
+        can_skip = isinstance(optimizer, torch.optim.Adam) and optimizer.param_groups[0].get("fused")  # AdamW is one
+        return bool(can_skip) and self.device.type == "cuda" and self.precision.name != "fp16"
 
     def _commits_late(self, phase: Phase) -> bool:
         """Whether nothing asks for what the last update of a phase commits until the phase comes again."""

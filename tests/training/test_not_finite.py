@@ -29,7 +29,7 @@ def ahead(monkeypatch):
     """Lets the host run ahead of the CPU as it does of a GPU."""
 
     def runs_ahead(self, optimizer):
-        return optimizer._step_supports_amp_scaling
+        return optimizer.param_groups[0]["fused"]
 
     return lambda: monkeypatch.setattr(Updater, "_runs_ahead", runs_ahead)
 
