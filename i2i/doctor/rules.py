@@ -78,6 +78,15 @@ def _refused(looks: Sequence[Findings], max_pixels: int) -> Iterable[Finding]:
         title = f"images that cannot be used as they are: {len(kinds['unfit']):,} of {total:,}"
         why = "training refuses or skips them, since nothing is converted that would lose something"
         yield Finding("unfit", "error", title, why, action, files("unfit"))
+    beyond = [
+        (look.group.paths[row], f"{_text(look.sizes[row])} pixels are more than {MAX_PIXELS:,}")
+        for look in looks
+        for row in np.flatnonzero(look.sizes.prod(1) > MAX_PIXELS).tolist()
+    ]
+    if beyond:
+        title = f"images larger than training takes: {len(beyond):,} of {total:,}"
+        action = "cut them into tiles or shrink them"
+        yield Finding("large", "error", title, "training refuses or skips them", action, beyond)
     if kinds["large"]:
         title = f"images too large to be decoded: {len(kinds['large']):,} of {total:,}"
         action = "cut them into tiles or shrink them; --max-pixels examines larger ones here"

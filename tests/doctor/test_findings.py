@@ -137,6 +137,13 @@ def test_large(root):
     assert found["large"]["files"][0]["detail"] == "100 x 90 pixels are more than the 8,000 that are allowed"
 
 
+def test_larger_than_training_takes(root, monkeypatch):
+    monkeypatch.setattr("i2i.doctor.rules.MAX_PIXELS", 8000)
+    put(root / "trainA/large.png", noise((100, 90)))
+    code, found, _ = doctor(root, "--max-pixels", "10k")
+    assert code == 1 and found.keys() == {"large"} and files(found["large"]) == ["large.png"]
+
+
 def test_other_files(root):
     put(root / "trainAA/lost.png")
     for name in ("trainA/a.heic", "trainA/b.HEIC", "notes.txt", "trainB/.c.png", "README"):
