@@ -10,6 +10,7 @@ python benchmarks/kills.py --only pix2pix --seed 3
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -39,15 +40,35 @@ COMMON = f"""trainer.steps={STEPS} trainer.checkpoint_every=2 trainer.sample_eve
 CYCLEGAN = ["generator.num_blocks=1", "pipeline.pool_size=3", "discriminator.num_layers=1"]
 PIX2PIX = ["generator.num_downsamplings=4", "discriminator.num_layers=1"]
 VALIDATION = "validation={split: test, every: 4, count: 2, metrics: [psnr], best: psnr}"
-FILES = "data={type: unpaired, root: %s, load_size: 36, crop_size: 32}"
+FILES = "data={type: unpaired, root: IMAGES, load_size: 36, crop_size: 32}"
+NAN = ["plugins=[PLUGIN]", "data={type: poisoned}", "trainer.on_nan=rollback"]
 SCENARIOS = {
     "cyclegan: pool, average, dropout": ("cyclegan", [*CYCLEGAN, "generator.dropout=0.5", "trainer.ema=0.9"]),
     "pix2pix: batch norm in two parts": ("pix2pix", [*PIX2PIX, "trainer.accumulate=2", "trainer.batch_size=4"]),
     "cyclegan: two loader processes": ("cyclegan", [*CYCLEGAN, "data.workers=2"]),
-    "cyclegan: image files, augmented": ("cyclegan", [*CYCLEGAN, FILES]),
-    "cyclegan: bfloat16": ("cyclegan", [*CYCLEGAN, "trainer.precision=bf16"]),
+    "cyclegan: image files, augmented, one broken": ("cyclegan", [*CYCLEGAN, FILES]),
+    "cyclegan: bfloat16, spectral norm": (
+        "cyclegan",
+        [*CYCLEGAN, "trainer.precision=bf16", "discriminator.spectral_norm=true", "trainer.clip_norm=1"],
+    ),
     "pix2pix: validation, best, average": ("pix2pix", [*PIX2PIX, VALIDATION, "trainer.ema=0.9"]),
+    "pix2pix: NaN, rolled back": ("pix2pix", [*PIX2PIX, *NAN]),
 }
+SAID = {"one broken": "another image takes its place", "NaN": "back from step"}
+PLUGIN = """
+import i2i, numpy as np, torch
+
+@i2i.DATASETS.register("poisoned")
+class Poisoned:
+    def __init__(self):
+        self.channels, self.paired = {"a": 3, "b": 3}, True
+    def __len__(self):
+        return 5
+    def get(self, index, rng):
+        a, b = torch.from_numpy(rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32))
+        a = a * float("nan") if rng.uniform() < 0.04 else a
+        return {"a": a, "b": b, "a_path": str(index), "b_path": str(index)}
+"""
 WRITES = ("open", "half", "sync", "rename", "renamed")
 POINTS = [(point, "checkpoints") for point in (*WRITES, "prune")] + [(point, ".") for point in WRITES]
 
@@ -79,16 +100,22 @@ class Campaigns:
         self.name, self.home, self.rng = name, home, rng
         self.config = str(ROOT / f"configs/tiny/{config}.yaml")
         self.overrides = [*COMMON, *overrides]
+        if any(override.startswith("data={") for override in overrides):
+            self.overrides = [o for o in self.overrides if o.startswith(("data={", "data.workers")) or o[:5] != "data."]
+        (home / "poisoned.py").write_text(PLUGIN)
+        places = {"IMAGES": str(home / "images"), "PLUGIN": str(home / "poisoned.py")}
+        for name, place in places.items():
+            self.overrides = [override.replace(name, place) for override in self.overrides]
         if FILES in overrides:
-            self.overrides = [o for o in self.overrides if not o.startswith("data.")]
-            self.overrides[self.overrides.index(FILES)] = FILES % draw_images(home / "images")
+            draw_images(home / "images")
         self.points = endless(POINTS, rng)
         self.tally = Tally()
         started = time.monotonic()
         code, _ = self.train(home / "whole", None, None)
         self.seconds = time.monotonic() - started
-        if code:
-            raise SystemExit(f"{name}: {(home / 'said.txt').read_text()}")
+        said = (home / "said.txt").read_text()
+        if code or any(case in name and words not in said for case, words in SAID.items()):
+            raise SystemExit(f"{name}: exit code {code}\n{said}")
 
     def train(self, folder: Path, moment: Moment | None, delay: float | None) -> tuple[int, bool]:
         """Trains in a forked process that dies at a moment, or is killed after a delay in seconds.
@@ -160,8 +187,8 @@ def endless(items: list[Any], rng: random.Random) -> Iterator[Any]:
         yield from rng.sample(items, len(items))
 
 
-def draw_images(root: Path) -> Path:
-    """Writes small images of the embedded data set into two folders."""
+def draw_images(root: Path) -> None:
+    """Writes small images of the embedded data set into two folders, one of them damaged."""
     from i2i.data.synthetic import Synthetic
     from i2i.images import save_image
     from i2i.training.stream import generator_of
@@ -172,7 +199,8 @@ def draw_images(root: Path) -> Path:
         for index in range(len(dataset)):
             pixels = (dataset.get(index, generator_of(index))[key].permute(1, 2, 0) + 1) * 127.5
             save_image(root / side / f"{index}.png", pixels.round().byte().numpy())
-    return root
+    whole = (root / "trainA/0.png").read_bytes()
+    (root / "trainA/broken.png").write_bytes(whole[: len(whole) // 2])
 
 
 def preload() -> None:
@@ -229,7 +257,7 @@ def carry_out(names: list[str], home: Path, kills: int, each: int, rng: random.R
         missing = kills - sum(other.tally.tried for other in campaigns.values())
         if missing <= 0:
             break
-        campaign.campaign(min(each, missing))
+        campaign.campaign(min(each, missing, math.ceil(kills / len(names))))
         print(f"{campaign.name}: {campaign.tally.tried} kills", file=sys.stderr, flush=True)
     return {name: campaign.tally for name, campaign in campaigns.items()}
 

@@ -172,6 +172,7 @@ def test_samples_that_cannot_be_written_do_not_end_a_run(repository, tmp_path, c
     assert state_of(tmp_path / "run", 8)["step"] == 8
 
 
+@pytest.mark.slow
 def test_a_quota_on_the_size_of_files_ends_in_words(repository, tmp_path):
     """No file may grow beyond 20 kB: not the checkpoint, nor the model, TensorBoard's events, or samples."""
     config = str(repository / "configs/tiny/cyclegan.yaml")

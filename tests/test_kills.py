@@ -32,7 +32,7 @@ def test_all_kinds_of_runs_survive_forty_kills(repository, tmp_path):
     total, rows = figures["total"], figures["rows"]
     assert total["survived"] == total["tried"] == 40
     assert total["inside"] >= 10, "kills inside of writes"
-    assert len(rows) == 6 and all(row["tried"] >= 3 for row in rows.values())
+    assert len(rows) == 7 and all(row["tried"] >= 3 for row in rows.values())
 
 
 @pytest.mark.slow
@@ -45,6 +45,7 @@ def test_all_kinds_of_runs_survive_forty_kills(repository, tmp_path):
          "U._load = _load\n", "from step"),
         ("import i2i.run_folder as r\nr.remove_leftovers = lambda folder: None\n", "left behind"),
     ],
+    ids=["state", "leftover"],
 )  # fmt: skip
 def test_a_broken_resume_is_noticed(repository, tmp_path, broken, told):
     script = tmp_path / "broken.py"
