@@ -32,6 +32,7 @@ from i2i.cli import main as command
 from i2i.data.synthetic import Synthetic
 from i2i.images import to_uint8
 from i2i.inference.translator import Translator
+from i2i.pipelines.policy import translating
 
 _WEIGHTS = """
 import sys, torch
@@ -77,6 +78,7 @@ class Case:
         model: The original's.
         size: Of the images, in pixels.
         flags: More of the original's flags.
+        eval: Whether the original runs with ``--eval``; without, batch norm takes the statistics of the image.
         views: Our direction -> the folder of its images, and the ending of the original's files.
     """
 
@@ -86,10 +88,11 @@ class Case:
     size: int
     views: dict[str, tuple[str, str]]
     flags: tuple[str, ...] = ()
+    eval: bool = True
 
     @property
     def name(self) -> str:
-        return "_".join((self.model, self.netG, self.norm, *(flag.strip("-") for flag in self.flags)))
+        return "_".join((self.model, self.netG, self.norm, *(flag.strip("-") for flag in self.flags), str(self.eval)))
 
     @property
     def dropout(self) -> str:
@@ -113,6 +116,8 @@ CASES = (
     Case("unet_256", "batch", "test", 256, _ONE),
     Case("resnet_9blocks", "instance", "cycle_gan", 96, _BOTH),
     Case("resnet_6blocks", "batch", "cycle_gan", 64, _BOTH),
+    Case("resnet_6blocks", "batch", "test", 96, _ONE, ("--no_dropout",), eval=False),
+    Case("unet_128", "batch", "pix2pix", 128, {"a2b": ("testA", "fake_B")}, ("--no_dropout",), eval=False),
 )
 
 
@@ -137,7 +142,7 @@ def main() -> int:
             write_images(folder, args.images, args.count, case.size)
             run_original(case, upstream, folder, args.width)
             for direction, row in compare(case, folder):
-                flags = " ".join((case.model, *case.flags))
+                flags = " ".join((case.model, *case.flags, *(["--eval"] if case.eval else [])))
                 print(f"| {case.netG} | {case.norm} | {flags} | {direction} | {row.show()} |", flush=True)
                 worst = max(worst, row.largest)
     print(f"\nlargest difference: {worst} of 255")
@@ -177,7 +182,7 @@ def run_original(case: Case, upstream: Path, folder: Path, width: int) -> None:
             str(folder / "original"),
         ),
         *("--model", case.model, "--netG", case.netG, "--norm", case.norm, "--ngf", str(width)),
-        *("--preprocess", "none", "--eval", "--num_test", "100000", *case.flags),
+        *("--preprocess", "none", "--num_test", "100000", *case.flags, *(["--eval"] if case.eval else [])),
     ]
     _python(_TEST, upstream, *flags)
 
@@ -208,7 +213,8 @@ class Row:
 def compare(case: Case, folder: Path) -> Iterator[tuple[str, Row]]:
     """Imports the original's files, translates its images and compares."""
     bundle = folder / "model.safetensors"
-    _run("import_weights", str(folder / "checkpoints" / "model"), str(bundle))
+    policy = "running" if case.eval else "batch"
+    _run("import_weights", str(folder / "checkpoints" / "model"), str(bundle), "--norm-policy", policy)
     translator = Translator.load(bundle, device="cpu")
     for direction, (images, ending) in case.views.items():
         translated = folder / f"ours_{direction}"
@@ -233,8 +239,8 @@ def compare(case: Case, folder: Path) -> Iterator[tuple[str, Row]]:
 def _cut_off(translator: Translator, direction: str, image: np.ndarray) -> np.ndarray:
     """Translates as the original writes: values are cut off, not rounded."""
     x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1
-    with torch.inference_mode():
-        y = translator.pipeline.eval().translate(x, translator.info.directions[direction])
+    with torch.inference_mode(), translating(translator.pipeline, translator.info.norm_policy, "off"):
+        y = translator.pipeline.translate(x, translator.info.directions[direction])
     values: np.ndarray = ((y[0].permute(1, 2, 0).numpy() + 1) / 2 * 255).astype(np.uint8)
     return values
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -14,8 +14,8 @@ from i2i.importing.architecture import OPTION, Architectures
 from i2i.importing.files import Source, read_tensors
 from i2i.importing.networks import Imported, import_network
 from i2i.importing.options import read_options
-from i2i.importing.recognition import what_else
-from i2i.pipelines.base import Pipeline
+from i2i.importing.recognition import Shapes, what_else
+from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import installed_version, owner_of
 from i2i.registry import GENERATORS, PIPELINES
 
@@ -75,6 +75,30 @@ def assemble(sources: Sequence[Source], architectures: Architectures, policies: 
         ConfigError: An architecture's argument is wrong.
         I2IError: Dropout is asked for, and there is none.
     """
+    found, beside, notes = _read(sources, architectures)
+    type_, networks, left_out = _lettered(found)
+    notes += left_out
+    parts = (part for imported in networks.values() for part in imported.network.modules())
+    if policies.dropout == "on" and not any(isinstance(part, nn.Dropout) for part in parts):
+        hints = ["in a U-Net it leaves no tensors: --architecture '{dropout: 0.5}' says that it was there"]
+        raise I2IError("--dropout on: the generators have no dropout", hints)
+    if policies.direction is None and beside.get("direction") == "BtoA":
+        policies = replace(policies, direction="b2a")
+        notes.append("direction BtoA, as the original's options say: what users call b is what the networks take as A")
+    info = _describe(type_, networks, policies, beside, name)
+    pipeline: Pipeline = PIPELINES.get(type_)(
+        networks={letter: imported.network for letter, imported in networks.items()},
+        losses={},
+        norm_policy=policies.norm,
+        dropout_policy=policies.dropout,
+    )
+    return Model(info, pipeline, networks, notes)
+
+
+def _read(
+    sources: Sequence[Source], architectures: Architectures
+) -> tuple[list[Imported], Mapping[str, str], list[str]]:
+    """Returns the networks, the original's options where they lie beside one, and lines for the user."""
     notes: list[str] = []
     beside: Mapping[str, str] = {}
     found: list[Imported] = []
@@ -83,68 +107,67 @@ def assemble(sources: Sequence[Source], architectures: Architectures, policies: 
         beside = beside or options
         tensors = read_tensors(source.path)
         network = import_network(source, tensors, architectures, options)
-        other = what_else({name: tuple(tensor.shape) for name, tensor in tensors.items()}) if network is None else None
         if network is not None:
             found.append(network)
             notes += _disagreement(network, said_by, options)
-        elif other is not None and len(sources) > 1:
-            notes.append(f"left out: {source.name}: it is {other}")
-        else:
-            raise _unknown(source, {name: list(tensor.shape) for name, tensor in tensors.items()}, other)
+            continue
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        other = what_else(shapes)
+        if other is None or len(sources) == 1:
+            raise _unknown(source, shapes, other)
+        notes.append(f"left out: {source.name}: it is {other}")
     if not any(network.kind == GENERATORS.kind for network in found):
         hints = [*notes, *(f"{network.source.name} is a {network.kind}" for network in found)]
         raise CheckpointError("no generator among the files, and nothing translates without one", hints)
-    type_, networks, left_out = _lettered(found)
-    notes += left_out
-    channels = _channels(networks)
-    if policies.dropout == "on" and not any(
-        isinstance(m, nn.Dropout) for n in networks.values() for m in n.network.modules()
-    ):
-        hints = ["in a U-Net it leaves no tensors: --architecture '{dropout: 0.5}' says that it was there"]
-        raise I2IError("--dropout on: the generators have no dropout", hints)
+    return found, beside, notes
 
-    arguments = {"norm_policy": policies.norm, "dropout_policy": policies.dropout}
-    pipeline: Pipeline = PIPELINES.get(type_)(
-        networks={letter: imported.network for letter, imported in networks.items()}, losses={}, **arguments
-    )
-    direction = policies.direction or ("b2a" if beside.get("direction") == "BtoA" else "a2b")
-    if policies.direction is None and direction == "b2a":
-        notes.append("direction BtoA, as the original's options say: what users call b is what the networks take as A")
-    turned = {"a2b": "b2a", "b2a": "a2b"} if direction == "b2a" else {"a2b": "a2b", "b2a": "b2a"}
-    own = [way for way, letter in pipeline.directions.items() if letter in networks]
-    domains = dict(zip("ab", "ba", strict=True)) if direction == "b2a" else {"a": "a", "b": "b"}
-    by_user = {user: channels[domain] for domain, user in domains.items()}
-    crop = beside.get("crop_size", "")
-    info = BundleInfo(
+
+def _describe(
+    type_: str, networks: Mapping[str, Imported], policies: Policies, beside: Mapping[str, str], name: str
+) -> BundleInfo:
+    """Makes the metadata: domains and directions are the user's, which may be turned against the networks'."""
+    own_ways: dict[Direction, str] = PIPELINES.get(type_).directions  # type: ignore[attr-defined]
+    is_turned = policies.direction == "b2a"
+    turned = {"a2b": "b2a", "b2a": "a2b"} if is_turned else {"a2b": "a2b", "b2a": "b2a"}
+    a, b = _channels(networks).values()
+    channels = {"a": b, "b": a} if is_turned else {"a": a, "b": b}
+    return BundleInfo(
         name=_name(beside.get("name", "")) or name,
         step=0,
-        pipeline={"type": type_, **arguments},
+        pipeline={"type": type_, "norm_policy": policies.norm, "dropout_policy": policies.dropout},
         pipeline_owner=owner_of("pipeline", type_),
         networks={letter: imported.spec() for letter, imported in networks.items()},
-        directions={turned[way]: way for way in own},
-        channels=dict(sorted(by_user.items())),
-        domains={domain: ImageCodec(count).describe() for domain, count in sorted(by_user.items())},
+        directions={turned[way]: way for way, letter in own_ways.items() if letter in networks},
+        channels=channels,
+        domains={domain: ImageCodec(count).describe() for domain, count in channels.items()},
         norm_policy=policies.norm,
         dropout_policy=policies.dropout,
-        size=[int(crop)] * 2 if crop.isascii() and crop.isdigit() and 0 < int(crop) < 1 << 16 else None,
+        size=_crop(beside),
         versions={"i2i": installed_version("i2i") or "unknown", "torch": torch.__version__},
     )
-    return Model(info, pipeline, networks, notes)
+
+
+def _crop(beside: Mapping[str, str]) -> list[int] | None:
+    """Height and width of the training crops; the options of a test have none."""
+    crop = beside.get("crop_size", "")
+    if beside.get("isTrain") != "True" or "crop" not in beside.get("preprocess", ""):
+        return None
+    return [int(crop)] * 2 if re.fullmatch("[1-9][0-9]{0,4}", crop) else None
 
 
 def _disagreement(network: Imported, said_by: str, options: Mapping[str, str]) -> list[str]:
-    """What the original's options say that the tensors do not."""
+    """What the original's options say, and neither the tensors nor the user do."""
     said = {"syncbatch": "batch"}.get(options.get("norm", ""), options.get("norm"))
     if said and said != network.told.get("norm", said):
         own = network.told["norm"]
-        return [f"{network.source.name}: {said_by} says norm {said}, the tensors say {own}: {own} was taken"]
+        return [f"{network.source.name}: {said_by} says norm {said}, and {own} was taken"]
     return []
 
 
-def _unknown(source: Source, shapes: Mapping[str, list[int]], other: str | None) -> CheckpointError:
+def _unknown(source: Source, shapes: Shapes, other: str | None) -> CheckpointError:
     if other is not None:
         return CheckpointError(f"{source.path}: holds {other}", [_KNOWN])
-    first = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:3])
+    first = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:3])
     return CheckpointError(
         f"{source.path}: its tensors are of no network known here; the first are {first}",
         [

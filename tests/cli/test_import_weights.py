@@ -113,6 +113,11 @@ def test_the_options_beside_the_weights_say_what_tensors_cannot(tmp_path, capsys
     assert "assumed" not in out and "direction BtoA, as the original's options say" in out
     info, _ = imported(tmp_path / "in", tmp_path / "model.safetensors", "--overwrite", "--direction=a2b")
     assert info.directions == {"a2b": "a2b"} and info.channels == {"a": 1, "b": 3}
+    (tmp_path / "in/train_opt.txt").write_text(
+        OPTIONS.replace("resize_and_crop", "none").replace("facades_", "\x1b[2J")
+    )
+    info, _ = imported(tmp_path / "in", tmp_path / "model.safetensors", "--overwrite")
+    assert info.size is None and info.name == "model"
 
 
 def test_the_options_never_outweigh_the_tensors(tmp_path, capsys):
@@ -120,8 +125,15 @@ def test_the_options_never_outweigh_the_tensors(tmp_path, capsys):
     (tmp_path / "in/train_opt.txt").write_text(OPTIONS)  # batch norm, and dropout
     info, networks = imported(tmp_path / "in", tmp_path / "model.safetensors")
     assert same(networks["G"], G, image()) and info.networks["G"]["arguments"]["dropout"] == 0
-    said = "latest_net_G.pth: train_opt.txt says norm batch, the tensors say instance: instance was taken"
+    said = "latest_net_G.pth: train_opt.txt says norm batch, and instance was taken"
     assert said in capsys.readouterr().out
+
+
+def test_one_way_back_is_the_papers_f(tmp_path):
+    F = save_cyclegan(tmp_path / "in")["G_B"]
+    info, networks = imported(tmp_path / "in/latest_net_G_B.pth", tmp_path / "m.safetensors")
+    assert info.directions == {"b2a": "b2a"} and list(info.networks) == ["F"]
+    assert same(networks["F"], F, image())
 
 
 @pytest.mark.parametrize(("norm", "direction"), [("instance", "a2b"), ("batch", "b2a")])

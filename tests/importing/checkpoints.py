@@ -11,9 +11,11 @@ OPTIONS = """----------------- Options ---------------
                batch_size: 1
                 crop_size: 64	[default: 256]
                 direction: BtoA	[default: AtoB]
+                  isTrain: True	[default: None]
                      name: facades_label2photo	[default: experiment_name]
                no_dropout: False
                      norm: batch	[default: instance]
+               preprocess: resize_and_crop
 ----------------- End -------------------
 """
 

@@ -135,7 +135,8 @@ def test_options_are_read_as_the_original_writes_them(tmp_path):
     name, options = read_options(tmp_path)
     assert name == "train_opt.txt"
     expected = {"norm": "batch", "direction": "BtoA", "no_dropout": "False", "crop_size": "64", "batch_size": "1"}
-    assert options == {**expected, "name": "facades_label2photo"}
+    expected |= {"name": "facades_label2photo", "isTrain": "True", "preprocess": "resize_and_crop"}
+    assert options == expected
     (tmp_path / "train_opt.txt").write_bytes(b"\xff\xfe\0")
     assert read_options(tmp_path) == ("test_opt.txt", {"name": "other"})
     assert read_options(tmp_path / "nothing") == ("", {})
