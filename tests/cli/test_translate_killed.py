@@ -8,7 +8,7 @@ import time
 import pytest
 
 from i2i.plugins import sha256
-from tests.cli.translating import check_end, check_truth
+from tests.cli.translating import check_end, check_truth, wait_for
 
 
 def every_change(forks, work, out, prepare, stride):
@@ -49,9 +49,15 @@ def test_killed_at_random_moments(kills, forks, work, tmp_path):
     moments, killed, jobs = random.Random(kills), 0, 0
     while killed < kills:
         folder, code, jobs = tmp_path / str(jobs), -signal.SIGKILL, jobs + 1
+
+        def made(folder=folder):
+            return len(list(folder.glob("*.png")))
+
         while code == -signal.SIGKILL and killed < kills:
+            wanted = min(made() + moments.randrange(5), len(expected["many"][sha256(model)]))
             pid = forks.start(model, root / "many", folder)
-            time.sleep(moments.uniform(0, 0.3))
+            wait_for(lambda wanted=wanted: made() >= wanted)
+            time.sleep(moments.uniform(0, 0.01))
             os.kill(pid, signal.SIGKILL)
             code = forks.wait(pid)
             killed += code == -signal.SIGKILL

@@ -11,14 +11,7 @@ import pytest
 
 from i2i.inference.translator import Translator
 from i2i.plugins import sha256
-from tests.cli.translating import check_end, check_truth, seen, translate
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert condition()
+from tests.cli.translating import check_end, check_truth, seen, translate, wait_for
 
 
 @pytest.mark.parametrize(

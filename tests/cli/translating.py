@@ -1,6 +1,7 @@
 """Runs the command, and reads what it leaves behind."""
 
 import json
+import time
 
 from i2i.cli import main
 from tests.bundles import pixels
@@ -25,6 +26,13 @@ def refusals(folder):
 
 def contents(folder):
     return {name: (folder / name).read_bytes() for name in tree(folder)}
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
 
 
 def seen(folder):
