@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from i2i.training.checkpoints import Checkpoints
+from tests.test_run import log_of, state_of, train
+
 
 def kill(repository, tmp_path, *arguments):
     """Kills in a process of its own: pytest's has threads, which do not survive a fork."""
@@ -23,6 +26,25 @@ def test_a_run_survives_six_kills(repository, tmp_path):
     figures, done = kill(repository, tmp_path, "--kills", "6", "--only", "in two parts")
     assert done.returncode == 0, done.stdout
     assert figures["total"]["survived"] == figures["total"]["tried"] == 6
+
+
+def test_a_run_that_died_between_its_first_model_and_its_first_checkpoint_begins_anew(
+    repository, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train(repository, tmp_path, "trainer.steps=6") == 130
+    assert (tmp_path / "model.safetensors").exists()
+    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 0
+    assert state_of(tmp_path, 6)["step"] == 6 and [entry["step"] for entry in log_of(tmp_path)] == list(range(1, 7))
+
+
+def test_a_model_that_had_checkpoints_is_not_begun_anew(repository, tmp_path, capsys):
+    assert train(repository, tmp_path, "trainer.steps=6") == 0
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 2
+    assert "holds a model, and no checkpoint to continue from" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -102,8 +102,10 @@ class Proof:
     def _undisturbed(self, folder: Path, message: str) -> None:
         self.report(message)
         code, said = self._train(folder, None)
+        if code == 2:
+            raise I2IError(said)
         if code:
-            raise I2IError(said or f"the run that nobody kills ends with exit code {code}")
+            raise I2IError(f"already without a kill, the run ends with exit code {code}", said.splitlines())
 
     def _with_kills(self, home: Path) -> tuple[int, Comparison]:
         folder, kills = home / "killed", 0
@@ -144,7 +146,7 @@ class Proof:
         return reasons
 
     def _train(self, folder: Path, moment: Moment | None) -> tuple[int, str]:
-        """Trains in a process of its own; returns its exit status and its errors."""
+        """Trains in a process of its own; returns its exit status, and its errors or what it said last."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         told = {"config": self.config, "overrides": self.overrides, "folder": str(folder)}
         told["moment"] = asdict(moment) if moment else None  # type: ignore[assignment]
@@ -153,6 +155,8 @@ class Proof:
         command = [sys.executable, "-m", "i2i.verification.child", json.dumps(told)]
         errors = folder.with_name(f"{folder.name}.err")
         # Files, no pipes: a killed process's loaders would keep a pipe open for seconds.
-        with folder.with_name(f"{folder.name}.out").open("ab") as said, errors.open("wb") as complaints:
+        output = folder.with_name(f"{folder.name}.out")
+        with output.open("ab") as said, errors.open("wb") as complaints:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=complaints, env=environment)
-        return done.returncode, errors.read_text(errors="replace").strip()
+        last = output.read_text(errors="replace").splitlines()[-2:]
+        return done.returncode, errors.read_text(errors="replace").strip() or "\n".join(last)
