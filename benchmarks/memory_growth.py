@@ -1,7 +1,8 @@
 """Trains small models for a long time and looks whether memory grows: resident memory every 100 steps.
 
-Each row is a run of `train` in a process of its own, with logs, samples, held-out metrics and checkpoints on. The
-growth is the slope of a line through what follows the warm-up. Linux only (/proc/self/status).
+Each row is a run of `train` in a process of its own, with logs, samples, held-out metrics and checkpoints on. Memory
+goes up and down by the size of what a sample or a checkpoint takes, so the growth is the slope of a line through the
+highest look of every 500 steps after the warm-up. Linux only (/proc/self/status).
 
 python benchmarks/memory_growth.py
 python benchmarks/memory_growth.py --only pix2pix --steps 2000 data.workers=2 trainer.ema=0.99
@@ -25,8 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 MAX_GROWTH = 1.0  # MB in 1,000 steps
 EVERY = 100  # steps between two looks
-INTERVALS = """trainer.log_every=10 trainer.sample_every=250 trainer.checkpoint_every=250 data.workers=0
-    validation={split: test, every: 250, count: 4, best: psnr}"""
+WINDOW = 500  # steps; samples and checkpoints come twice in it
+SETTINGS = [
+    *"generator.base_channels=4 discriminator.base_channels=4 trainer.batch_size=1 data.workers=0".split(),
+    *"trainer.log_every=10 trainer.sample_every=250 trainer.checkpoint_every=250".split(),
+    "validation={split: test, every: 250, count: 4, best: psnr}",
+    "trackers=[{type: resident_memory}]",
+]
 
 
 def main() -> int:
@@ -38,18 +44,17 @@ def main() -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="of configs/tiny/*.yaml")
     args = parser.parse_intermixed_args()
-    if args.steps < args.warm_up + 2 * EVERY:
-        parser.error(f"--steps must be at least {args.warm_up + 2 * EVERY}: two looks after the warm-up")
+    if args.steps < args.warm_up + 2 * WINDOW:
+        parser.error(f"--steps must be at least {args.warm_up + 2 * WINDOW}: a line needs two points")
     if args.child:
         return train(args.child, args.steps, args.overrides)
-    print("| pipeline | steps | seconds | MB after warm-up | MB at the end | highest | MB in 1,000 steps |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| pipeline | steps | seconds | highest MB after warm-up | at the end | MB in 1,000 steps |")
+    print("|---|---|---|---|---|---|", flush=True)
     rows = []
     for name in [args.only] if args.only else ["cyclegan", "pix2pix"]:
         row = measure(name, args.steps, args.warm_up, args.overrides)
         rows.append(row)
-        figures = [row[key] for key in ("after_warm_up", "end", "highest")]
-        cells = [f"{row['seconds']:.0f}", *(f"{figure:.1f}" for figure in figures), f"{row['growth']:+.3f}"]
+        cells = [f"{row['seconds']:.0f}", f"{row['first']:.1f}", f"{row['last']:.1f}", f"{row['growth']:+.3f}"]
         print(f"| {name} | {args.steps} | {' | '.join(cells)} |", flush=True)
     grown = [row for row in rows if not row["growth"] <= MAX_GROWTH]
     for row in grown:
@@ -72,16 +77,19 @@ def measure(name: str, steps: int, warm_up: int, overrides: list[str]) -> dict[s
     if result.returncode:
         raise SystemExit(f"{' '.join(command)}\n{result.stdout}\n{result.stderr}")
     looks = json.loads(result.stdout.splitlines()[-1])
-    counted = [(step, megabytes) for step, megabytes in looks if step >= warm_up]
-    slope = float(np.polyfit(*np.array(counted).T, 1)[0])
+    windows: dict[int, float] = {}
+    for step, megabytes in looks:
+        number = (step - warm_up - 1) // WINDOW
+        if step > warm_up and warm_up + (number + 1) * WINDOW <= steps:  # whole windows
+            windows[number] = max(windows.get(number, 0.0), megabytes)
+    slope = float(np.polyfit(list(windows), list(windows.values()), 1)[0])
     return {
         "pipeline": name,
         "steps": steps,
         "seconds": time.perf_counter() - started,
-        "after_warm_up": counted[0][1],
-        "end": counted[-1][1],
-        "highest": max(megabytes for _, megabytes in counted),
-        "growth": 1000 * slope,
+        "first": windows[0],
+        "last": windows[max(windows)],
+        "growth": slope * 1000 / WINDOW,
         "looks": looks,
     }
 
@@ -101,9 +109,7 @@ def train(name: str, steps: int, overrides: list[str]) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = [f"configs/tiny/{name}.yaml", "--out", f"{folder}/run", f"trainer.steps={steps}"]
-        head, _, validation = INTERVALS.partition("validation=")
-        arguments += [*head.split(), f"validation={validation}", "trackers=[{type: resident_memory}]", *overrides]
-        code = run("train", arguments)
+        code = run("train", [*arguments, *SETTINGS, *overrides])
     print(json.dumps(looks))
     return code
 
