@@ -42,6 +42,7 @@ class Finding:
 
 def judge(subject: Subject, looks: Sequence[Findings], min_size: int, max_pixels: int) -> Iterable[Finding]:
     """Yields what is wrong, errors first, without duplicates; see :mod:`i2i.doctor.duplicates`."""
+    yield from _too_few(looks)
     yield from _refused(looks, max_pixels)
     yield from _pairs(subject, looks)
     yield from _too_small(looks)
@@ -58,6 +59,14 @@ def judge(subject: Subject, looks: Sequence[Findings], min_size: int, max_pixels
 def plural(count: int, noun: str = "image") -> str:
     """``1 image``, ``1,200 images``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _too_few(looks: Sequence[Findings]) -> Iterable[Finding]:
+    for look in looks:
+        count, least = len(look.group.paths), 2 if look.group.split == "train" else 1
+        if count < least:
+            title = f"too few images in {look.group.name}: {count}, at least {least} are needed"
+            yield Finding("few", "error", title, "training refuses the data set", "see that it is the right folder")
 
 
 def _refused(looks: Sequence[Findings], max_pixels: int) -> Iterable[Finding]:

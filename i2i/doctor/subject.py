@@ -125,7 +125,7 @@ class Subject:
         except DataError as error:
             self.trouble += [error] if is_certain else []
             return
-        if is_certain or len(rows) >= _ENOUGH * min(len(side.paths) for side in sides):
+        if is_certain or len(rows) >= max(1, _ENOUGH * min(len(side.paths) for side in sides)):
             self.pairings.append(Pairing(groups[0], groups[1], rows, alone, bool(is_certain)))
 
     def pair_rows(self, a: Group, b: Group) -> None:

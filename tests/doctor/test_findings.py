@@ -1,5 +1,7 @@
 """Each thing that can be wrong with a data set is found, and nothing else is."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +23,28 @@ def test_nothing_is_wrong(root, capsys):
     out = capsys.readouterr().out
     assert "trainA: 4 images, 4 PNG, 80 x 70, 3 channels of 8 bits\n" in out
     assert "16 images examined: nothing is wrong" in out
+
+
+def test_too_few(root):
+    for index in range(4):
+        (root / f"trainA/trainA{index}.png").unlink()
+        (root / f"trainB/trainB{index}.png").rename(root / f"testB/{index}.png")
+    put(root / "trainA/one.png")
+    code, found, document = doctor(root)
+    assert code == 1 and [finding["kind"] for finding in document["findings"]] == ["few", "few"]
+    assert found["few"]["title"] == "too few images in trainB: 0, at least 2 are needed"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_odd_things_with_names_of_images(root, capsys):
+    """A pipe keeps no one waiting, a link to itself ends, a name that is no text is shown and written."""
+    os.mkfifo(root / "trainA/pipe.png")
+    (root / "trainA/self.png").symlink_to(root / "trainA/self.png")
+    (root / os.fsdecode(b"trainA/\xff\n.png")).touch()
+    code, found, _ = doctor(root)
+    assert code == 1 and found.keys() == {"unreadable"}
+    assert set(files(found["unreadable"])) == {"pipe.png", "self.png", "\udcff\n.png"}
+    assert "\\udcff\\n.png: is empty (0 bytes)\n" in capsys.readouterr().out
 
 
 def test_unreadable(root, capsys):
