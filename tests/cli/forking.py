@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,16 +32,16 @@ class Forks:
             env=os.environ | threads | {"PYTHONPATH": str(REPOSITORY)},
         )
 
-    def start(self, *arguments, die_at=None):
-        """Returns the id of a new job; ``die_at`` kills it at its n-th change of a file in OUTPUT."""
-        return self._ask(start=list(map(str, arguments)), log=str(self.log), die_at=die_at)
+    def start(self, *arguments, die_at=None, signals=(signal.SIGKILL,)):
+        """Returns the id of a new job; at its n-th change of a file in OUTPUT, ``die_at``, it gets the signals."""
+        return self._ask(start=list(map(str, arguments)), log=str(self.log), die_at=die_at, signals=signals)
 
     def wait(self, pid):
         """Returns a job's exit code, or the negative number of the signal that killed it."""
         return self._ask(wait=pid)
 
-    def run(self, *arguments, die_at=None):
-        return self.wait(self.start(*arguments, die_at=die_at))
+    def run(self, *arguments, **options):
+        return self.wait(self.start(*arguments, **options))
 
     def _ask(self, **question):
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -53,20 +54,24 @@ class Forks:
         self._process.stdout.close()
 
 
-def die_at(number, folder):
-    """Kills this process at its n-th change below a folder; a line that it writes then is cut in half."""
+def die_at(number, folder, signals):
+    """Sends signals to this process from its n-th change below a folder on; a line that it dies at is cut in half."""
+    moments = {number + 4 * index: one for index, one in enumerate(signals)}
     count = itertools.count()
     write = os.write
 
+    def step():
+        with suppress(KeyError):
+            os.kill(os.getpid(), moments[next(count)])
+
     def hook(event, arguments):
-        if event in CHANGES and str(arguments[0]).startswith(folder) and next(count) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in CHANGES and str(arguments[0]).startswith(folder):
+            step()
 
     def cut(file, data):
-        if next(count) == number:
-            write(file, data[: len(data) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        return write(file, data)
+        written = write(file, data[: len(data) // 2])
+        step()
+        return written + write(file, data[len(data) // 2 :])
 
     sys.addaudithook(hook)
     os.write = cut
@@ -93,7 +98,7 @@ def serve():
                 os.dup2(log, number)
             sys.stdout = open(1, "w")  # noqa: SIM115
             if question["die_at"] is not None:
-                die_at(question["die_at"], question["start"][2])
+                die_at(question["die_at"], question["start"][2], question["signals"])
             code = main("translate", question["start"])
             sys.stdout.flush()
             os._exit(code)
