@@ -82,7 +82,7 @@ class Executioner:
         point = self.moment.point
         if event == "open" and point in ("open", "half"):
             path, mode = arguments[0], arguments[1] or ""
-            if isinstance(path, str) and set(mode) & set("wxa") and self._is_here(path):
+            if isinstance(path, str) and set(mode) & set("wx") and self._is_here(path):  # no log, which grows by "a"
                 if point == "open":
                     die()
                 self._break_off()
