@@ -24,7 +24,7 @@ def photos(tmp_path):
     return tmp_path / "in"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forks(model, tmp_path_factory):
     """Starts jobs in milliseconds."""
     if sys.platform != "linux":
@@ -34,7 +34,7 @@ def forks(model, tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def work(model, forks, tmp_path_factory):
     """Images, two models, and the folders that undisturbed jobs make: hash of the model -> name -> content."""
     root = tmp_path_factory.mktemp("work")
