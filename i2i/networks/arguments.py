@@ -5,6 +5,8 @@ Each message starts with the argument's name, so that the framework can point at
 
 from typing import get_args
 
+MAX_HALVINGS = 30
+
 
 def check_at_least(name: str, value: float, minimum: float) -> None:
     """Refuses a number below its minimum.
@@ -44,3 +46,14 @@ def check_choice(name: str, value: str, choices: object) -> None:
     """
     if value not in get_args(choices):
         raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {value}")
+
+
+def check_halvings(name: str, value: int, least: int) -> None:
+    """Refuses a number of halvings that no image has: its power of two alone can take all memory.
+
+    Raises:
+        ValueError: If ``value`` is below ``least`` or above ``MAX_HALVINGS``.
+    """
+    check_at_least(name, value, least)
+    if value > MAX_HALVINGS:
+        raise ValueError(f"{name} must be at most {MAX_HALVINGS}, got {value}")

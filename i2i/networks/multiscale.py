@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_at_least
+from i2i.networks.arguments import check_halvings
 from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.registry import Nested
 
@@ -43,7 +43,7 @@ class MultiScaleDiscriminator(nn.Module):
         discriminator: Annotated[Callable[..., nn.Module] | None, Nested("discriminator")] = None,
     ) -> None:
         super().__init__()
-        check_at_least("num_scales", num_scales, 1)
+        check_halvings("num_scales", num_scales, 1)
         build = discriminator or PatchGANDiscriminator
         self.in_channels = in_channels
         self.scales = nn.ModuleList(build(in_channels=in_channels) for _ in range(num_scales))

@@ -8,7 +8,7 @@ et al. (2018), anti-aliasing Zhang (2019), as in the published code of CUT.
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as parametrize_spectral_norm
 
-from i2i.networks.arguments import check_at_least
+from i2i.networks.arguments import check_at_least, check_halvings
 from i2i.networks.initialization import Init, initialize
 from i2i.networks.layers import BlurDownsample, ConvBlock
 from i2i.networks.normalization import Norm, build_norm, needs_bias
@@ -57,7 +57,7 @@ class PatchGANDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         check_at_least("in_channels", in_channels, 1)
-        check_at_least("num_layers", num_layers, 0)
+        check_halvings("num_layers", num_layers, 0)
         check_at_least("base_channels", base_channels, 1)
         self.in_channels = in_channels
         self.out_channels = 1

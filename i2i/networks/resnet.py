@@ -7,7 +7,7 @@ sizes of Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent
 
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_at_least, check_rate
+from i2i.networks.arguments import check_at_least, check_halvings, check_rate
 from i2i.networks.initialization import Init, initialize
 from i2i.networks.layers import BlurDownsample, ConvBlock, PaddedConv2d, ResidualBlock, Upsample, build_upsample
 from i2i.networks.normalization import Norm, build_norm, needs_bias
@@ -65,7 +65,7 @@ class ResNetGenerator(nn.Module):
         check_at_least("out_channels", out_channels, 1)
         check_at_least("num_blocks", num_blocks, 1)
         check_at_least("base_channels", base_channels, 1)
-        check_at_least("num_downsamplings", num_downsamplings, 0)
+        check_halvings("num_downsamplings", num_downsamplings, 0)
         check_rate("dropout", dropout)
         self.in_channels = in_channels
         self.out_channels = out_channels

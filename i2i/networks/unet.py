@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_at_least, check_rate
+from i2i.networks.arguments import check_at_least, check_halvings, check_rate
 from i2i.networks.initialization import Init, initialize
 from i2i.networks.layers import ConvBlock, Upsample, build_upsample
 from i2i.networks.normalization import Norm, build_norm, needs_bias
@@ -64,7 +64,7 @@ class UNetGenerator(nn.Module):
         super().__init__()
         check_at_least("in_channels", in_channels, 1)
         check_at_least("out_channels", out_channels, 1)
-        check_at_least("num_downsamplings", num_downsamplings, 2)
+        check_halvings("num_downsamplings", num_downsamplings, 2)
         check_at_least("base_channels", base_channels, 1)
         check_rate("dropout", dropout)
         self.in_channels = in_channels

@@ -151,7 +151,7 @@ def _images(experiment: Experiment) -> tuple[int | None, str]:
 
 
 def _row(name: str, value: str, about: str) -> str:
-    return f"  {name:<14}{value:<14}{about}".rstrip()
+    return f"  {name:<13} {value:<13} {about}".rstrip()
 
 
 def _one_line(error: Exception) -> str:
