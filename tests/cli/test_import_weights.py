@@ -109,6 +109,7 @@ def test_the_options_beside_the_weights_say_what_tensors_cannot(tmp_path, capsys
     # BtoA: the user's b is what the network takes.
     assert info.directions == {"b2a": "a2b"} and info.channels == {"a": 3, "b": 1}
     assert (info.name, info.size) == ("facades_label2photo", [64, 64])
+    assert info.networks["G"]["arguments"]["dropout"] == 0.5
     out = capsys.readouterr().out
     assert "assumed" not in out and "direction BtoA, as the original's options say" in out
     info, _ = imported(tmp_path / "in", tmp_path / "model.safetensors", "--overwrite", "--direction=a2b")
@@ -118,6 +119,9 @@ def test_the_options_beside_the_weights_say_what_tensors_cannot(tmp_path, capsys
     )
     info, _ = imported(tmp_path / "in", tmp_path / "model.safetensors", "--overwrite")
     assert info.size is None and info.name == "model"
+    (tmp_path / "in/train_opt.txt").write_text("no_dropout: True\n")
+    info, _ = imported(tmp_path / "in", tmp_path / "model.safetensors", "--overwrite")
+    assert info.networks["G"]["arguments"]["dropout"] == 0
 
 
 def test_the_options_never_outweigh_the_tensors(tmp_path, capsys):
@@ -177,12 +181,14 @@ def test_statistics_of_old_instance_norms_are_left_out(tmp_path, capsys):
     assert "assumed" not in out  # statistics without a scale are instance norm's
 
 
-def test_an_architecture_replaces_what_was_inferred(tmp_path):
+def test_an_architecture_replaces_what_was_inferred(tmp_path, capsys):
     tensors = to_reference(G := resnet(norm="none"))
     torch.save(tensors, tmp_path / "G.pth")  # has biases: is taken for instance norm
     info, networks = imported(tmp_path / "G.pth", tmp_path / "a.safetensors")
     assert info.networks["G"]["arguments"]["norm"] == "instance" and not same(networks["G"], G, image())
+    assert "assumed norm instance" in capsys.readouterr().out
     info, networks = imported(tmp_path / "G.pth", tmp_path / "b.safetensors", "--architecture={norm: none}")
+    assert "assumed" not in capsys.readouterr().out
     assert info.networks["G"]["arguments"]["norm"] == "none" and same(networks["G"], G, image())
 
 
