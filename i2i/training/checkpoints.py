@@ -21,13 +21,29 @@ class _Config(BaseModel, strict=True, extra="allow"):
     __pydantic_extra__: dict[str, JsonValue]
 
 
+class _Best(BaseModel, strict=True, extra="forbid"):
+    value: float | None = None
+    step: int = 0
+
+
+class _Optimizer(BaseModel, strict=True):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
 class _Parts(BaseModel, strict=True):
-    """What every checkpoint holds; the rest is for those to check who read it."""
+    """What checkpoints hold; the rest is for those to check who read it. Early ones lack what has a default here."""
 
     step: int = Field(ge=0, lt=1 << 53)
     config: _Config
     networks: dict[str, Any]
-    optimizers: dict[str, dict[str, Any]]
+    optimizers: dict[str, _Optimizer]
+    pipeline: list[dict[str, Any]] = Field(default=[{}], min_length=1)
+    scalers: dict[str, dict[str, Any]] = {}
+    ema: dict[str, Any] = {}
+    best: _Best = _Best()
+    detour: int = 0
+    left_out: int = 0
 
 
 class Checkpoints:

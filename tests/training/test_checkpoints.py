@@ -83,6 +83,12 @@ def test_where_none_can_be_read_it_says_so(tmp_path):
         ({"networks": []}, "networks"),
         ({"networks": {5: 5}}, "networks.5"),
         ({"optimizers": {"G": 5}}, "optimizers.G"),
+        ({"optimizers": {"G": {"state": [], "param_groups": []}}}, "optimizers.G.state"),
+        ({"pipeline": []}, "pipeline"),
+        ({"pipeline": [5]}, "pipeline.0"),
+        ({"best": {"step": 1, "other": 2}}, "best.other"),
+        ({"best": {"value": "x"}}, "best.value"),
+        ({"left_out": []}, "left_out"),
     ],
 )
 def test_parts_of_other_types_are_named(tmp_path, change, where):
