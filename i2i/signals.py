@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop at a good place."""
+"""SIGINT, SIGTERM and SIGHUP (a terminal that closes) as a wish to stop at a good place."""
 
 import signal
 import threading
@@ -21,13 +21,15 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """0, or what a process returns after the signal: 130 or 143."""
+        """0, or what a process returns after the signal: 128 and its number."""
         return 0 if self.number is None else 128 + self.number
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -105,7 +105,8 @@ class Trainer:
             0 when done or at the deadline, 1 when the last save failed, 128 + the signal's number when stopped by one.
 
         Raises:
-            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, or images cannot be read.
+            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, images cannot be read, memory does
+                not suffice, or the code of a component fails.
         """
         with deterministic_algorithms(self.settings.deterministic), StopRequest() as stop:
             distributed.broadcast_weights(self.pipeline)
@@ -120,9 +121,11 @@ class Trainer:
                     if self.settings.on_nan != "rollback":
                         raise
                     self._roll_back(error)
-                except (MemoryError, RuntimeError) as error:
+                except I2IError:
+                    raise
+                except Exception as error:  # the code of others may raise anything
                     if not is_out_of_memory(error):
-                        raise
+                        raise _unexpected(self.step + 1, error) from error
                     raise TrainingError(
                         f"step {self.step + 1}: the memory of {self.device} does not suffice",
                         [
@@ -337,6 +340,14 @@ class Trainer:
         best = state.get("best", {})
         is_there = best.get("step") and (self.run.folder / "best.safetensors").exists()
         self.best = Best(**best) if is_there else Best()
+
+
+def _unexpected(step: int, error: Exception) -> TrainingError:
+    reason = " ".join(str(error).split())
+    return TrainingError(
+        f"step {step}: {type(error).__name__}: {reason}",
+        ["--debug shows where", "the last checkpoint is unharmed: --resume auto continues it"],
+    )
 
 
 def is_out_of_memory(error: Exception) -> bool:
