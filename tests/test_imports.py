@@ -74,7 +74,19 @@ RULES: dict[str, set[str]] = {
         *("meta", "networks.reference_names", "pipelines.base"),
     },
     "doctor": {
-        *("errors", "decoding", "rasters", "images", "codecs", "registry", "config", "build", "data", "checks", "held_out"),
+        *(
+            "errors",
+            "decoding",
+            "rasters",
+            "images",
+            "codecs",
+            "registry",
+            "config",
+            "build",
+            "data",
+            "checks",
+            "held_out",
+        ),
         "inference.reading",
     },
     "report": {
@@ -92,7 +104,7 @@ RULES: dict[str, set[str]] = {
         "training.stream",
         "inference.translator",
     },
-    "run": {"errors", "experiment", "bundle", "run_folder", "training", "report"},
+    "run": {"errors", "plugins", "data.files", "experiment", "bundle", "run_folder", "training", "report"},
     "plan": {
         "errors",
         "experiment",
@@ -104,7 +116,7 @@ RULES: dict[str, set[str]] = {
         "pipelines.image_pool",
         "training",
     },
-    "api": {"errors", "experiment", "run"},
+    "api": {"errors", "experiment", "run", "training.distributed"},
     "verification": {"errors", "config", "experiment", "run", "training"},
     "testing": {"errors", "registry", "config", "build", "codecs", "pipelines.base", "training.stream"},
 }

@@ -105,8 +105,8 @@ class Trainer:
             0 when done or at the deadline, 1 when the last save failed, 128 + the signal's number when stopped by one.
 
         Raises:
-            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, images cannot be read, memory does
-                not suffice, or the code of a component fails.
+            TrainingError: A loss or gradient is not finite and ``on_nan`` is ``stop``, images cannot be read, memory
+                does not suffice, or the code of a component fails.
         """
         with deterministic_algorithms(self.settings.deterministic), StopRequest() as stop:
             distributed.broadcast_weights(self.pipeline)
