@@ -4,7 +4,7 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import tifffile
@@ -233,6 +233,3 @@ def with_tiff_tags(data: bytes, values: dict[int, int]) -> bytes:
         if tag in values:
             struct.pack_into("<HII", result, entry + 2, 4, 1, values[tag])
     return bytes(result)
-
-
-Reader = Callable[[str], object]

@@ -67,7 +67,7 @@ def test_none_takes_long(readings: dict[str, Any]) -> None:
 def test_claims_beyond_the_file_take_no_memory(readings: dict[str, Any]) -> None:
     """The largest picture that a file here really holds is less than a megabyte."""
     peaks = [line["peak"] for ways in readings.values() for line in ways.values()]
-    assert max(peaks) - min(peaks) < 300_000 * (1024 if sys.platform == "darwin" else 1)  # kilobytes on Linux
+    assert max(peaks) - min(peaks) < 100_000 * (1024 if sys.platform == "darwin" else 1)  # kilobytes on Linux
 
 
 def test_what_is_cut_off_is_refused(readings: dict[str, Any]) -> None:
