@@ -23,7 +23,7 @@ from i2i.training.updater import Updater
 # What a process keeps after its first step beside tensors, with MALLOC_MMAP_THRESHOLD_=65536 so that no gaps count:
 # 18 MiB of library pages (RssFile), 7 MiB not traced further. Two networks, torch 2.15, x86.
 KERNELS = 25 * 2**20
-_FEW_PARTS = 4  # of an update; of more, each takes as much as the one before
+_FEW_PARTS = 2  # of an update; of more, each takes as much as the one before
 _MAX_WEIGHTS = 2**30  # bytes to allocate for a forecast alone
 
 

@@ -147,3 +147,30 @@ def test_nothing_is_left_behind(capfd):
     updater = build(experiment, CPU)
     assert all(type(parameter) is torch.nn.Parameter for parameter in updater.pipeline.parameters())
     updater.take(random_batch(experiment))
+
+
+def test_many_parts_take_as_much_as_few_do_in_proportion(monkeypatch):
+    """What is gone on from a few parts is what taking them all would foretell."""
+    config, overrides = REPOSITORY / "configs/tiny/cyclegan.yaml", ["trainer.batch_size=6", "trainer.accumulate=6"]
+    experiment = Experiment.load(config, overrides)
+    quick = forecast(experiment, torch.device("cpu"))
+    monkeypatch.setattr("i2i.plan.forecast._FEW_PARTS", 16)
+    exact = forecast(experiment, torch.device("cpu"))
+    assert quick.flops == exact.flops
+    assert quick.peak == pytest.approx(exact.peak, rel=0.05)
+
+
+def test_numbers_beyond_all_reason_are_foretold_at_once():
+    huge = ["pipeline.pool_size=1000000000", "trainer.batch_size=1000000000000", "trainer.accumulate=1000000000"]
+    experiment = Experiment.load(REPOSITORY / "configs/tiny/cyclegan.yaml", huge)
+    image = 3 * 32 * 32 * 4  # bytes
+    parts = forecast(experiment, torch.device("cpu")).parts
+    assert parts["pool"] == pytest.approx(2 * 10**9 * image, rel=1e-3)
+    assert parts["batch"] == pytest.approx(2 * 10**12 * image, rel=1e-3)
+
+
+def test_weights_are_not_made_for_a_forecast(monkeypatch):
+    experiment = Experiment.load(REPOSITORY / "configs/tiny/cyclegan.yaml", ["generator.base_channels=4000"])
+    monkeypatch.setattr(Experiment, "build_pipeline", lambda _: pytest.fail("weights were made"))
+    generators = 2 * 4 * sum(p.numel() for p in experiment.meta_networks["G"].parameters())
+    assert forecast(experiment, torch.device("cpu")).parts["weights"] >= generators > 80e9
