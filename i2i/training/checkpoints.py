@@ -44,6 +44,7 @@ class _Parts(BaseModel, strict=True):
     best: _Best = _Best()
     detour: int = 0
     left_out: int = 0
+    broken: dict[str, int] = {}
 
 
 class Checkpoints:
