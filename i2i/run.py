@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from i2i.data.files import UnusableFiles
 from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
 from i2i.plugins import installed_version
-from i2i.run_folder import Report, compare, differing, find_state, prepare, run_folder
+from i2i.run_folder import Report, compare, differing, find_state, make_folder, prepared, run_folder
 from i2i.training import distributed
 from i2i.training.loading import Loader
 from i2i.training.logs import say
@@ -78,20 +79,24 @@ def train(
         if state is not None:
             updater.load(state)
     with distributed.agreeing():
-        folder = prepare(folder, config, state, is_numbered=out is None and state is None)
-    run = Run(
-        folder=distributed.from_main(folder),
-        loader=_loader(experiment, device),
-        steps=steps,
-        config=config,
-        save_model=lambda path, step, metrics: save_bundle(
-            path, experiment.bundle_info(updater.pipeline, step, metrics), updater.pipeline
-        ),
-        validation=validation,
-        trackers=_trackers(experiment),
-        deadline=deadline,
-    )
-    return _fit(experiment, Trainer(updater, run), state, report), run.folder
+        folder = make_folder(folder, is_numbered=out is None and state is None)
+    folder = distributed.from_main(folder)
+    with ExitStack() as stack:
+        with distributed.agreeing():
+            stack.enter_context(prepared(folder, config, state))
+        run = Run(
+            folder=folder,
+            loader=_loader(experiment, device),
+            steps=steps,
+            config=config,
+            save_model=lambda path, step, metrics: save_bundle(
+                path, experiment.bundle_info(updater.pipeline, step, metrics), updater.pipeline
+            ),
+            validation=validation,
+            trackers=_trackers(experiment),
+            deadline=deadline,
+        )
+        return _fit(experiment, Trainer(updater, run), state, report), folder
 
 
 def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None, report: Report) -> int:

@@ -1,7 +1,9 @@
 """Where a run is kept: picking its folder, finding what to continue there, refusing what does not fit."""
 
 import copy
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from i2i.atomic import remove_leftovers, write_bytes
 from i2i.bundle import read_info
 from i2i.config import dump
 from i2i.errors import CheckpointError, I2IError
+from i2i.locks import try_lock
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints, load
 from i2i.training.settings import TrainerSettings
@@ -121,22 +124,64 @@ def differing(old: Any, new: Any, path: Sequence[str] = ()) -> list[tuple[str, A
     return [] if old == new else [(".".join(path), old, new)]
 
 
-def prepare(folder: Path, config: dict[str, Any], state: dict[str, Any] | None, is_numbered: bool) -> Path:
-    """Makes the run folder, or readies the one to continue; returns it."""
+def make_folder(folder: Path, is_numbered: bool) -> Path:
+    """Makes the run folder, in the first process; returns it.
+
+    Raises:
+        I2IError: It cannot be made.
+    """
     if not distributed.is_main():
         return folder
     try:
         if is_numbered:
             folder = _claim(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
-        (folder / "checkpoints").mkdir(exist_ok=True)
-        for place in (folder, folder / "samples"):
-            remove_leftovers(place)
-        write_bytes(folder / "config.yaml", dump(config).encode(), durable=True)
     except OSError as error:
-        raise I2IError(f"--out {folder}: cannot be written: {error.strerror}") from error
+        raise _unwritable(folder, error) from error
     return folder
+
+
+@contextmanager
+def prepared(folder: Path, config: dict[str, Any], state: dict[str, Any] | None) -> Iterator[None]:
+    """Readies the run folder and keeps others from training in it, in the first process.
+
+    Args:
+        folder: Exists.
+        config: The resolved configuration.
+        state: The checkpoint to continue.
+
+    Raises:
+        I2IError: It cannot be written, or another process trains there.
+    """
+    if not distributed.is_main():
+        yield
+        return
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if try_lock(lock) is False:
+                raise I2IError(
+                    f"--out {folder}: another process trains in this folder",
+                    ["wait for it, stop it, or train in another folder: --out DIR"],
+                )
+            Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            for place in (folder, folder / "samples"):
+                remove_leftovers(place)
+            write_bytes(folder / "config.yaml", dump(config).encode(), durable=True)
+        except BaseException:
+            os.close(lock)
+            raise
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _unwritable(folder: Path, error: OSError) -> I2IError:
+    return I2IError(f"--out {folder}: cannot be written: {error.strerror}")
 
 
 def _claim(folder: Path) -> Path:

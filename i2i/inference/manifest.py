@@ -14,7 +14,7 @@ import numpy as np
 
 from i2i.errors import DataError
 from i2i.images import describe_os_error
-from i2i.inference.locks import locked
+from i2i.locks import locked
 
 _KEYS = ("input", "output", "bundle", "options", "size", "input_bytes")
 _START = b'{"input": '

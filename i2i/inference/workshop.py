@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from i2i.inference.locks import try_lock
+from i2i.locks import try_lock
 
 WORKSHOPS = ".i2i"  # inside of OUTPUT
 

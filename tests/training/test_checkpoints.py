@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from i2i.errors import CheckpointError
-from i2i.run_folder import prepare
+from i2i.run_folder import prepared
 from i2i.training.checkpoints import Checkpoints, load
 from tests.hostile_pickles import equal
 from tests.test_run import train
@@ -212,7 +212,8 @@ def test_a_kill_at_any_point_of_a_save_leaves_whole_files(two, monkeypatch):
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         state = Checkpoints(two).load_newest(pytest.fail)
         assert equal(state, state_of(state["step"])) and state["step"] in (2, 3)
-        prepare(two.parent, {}, state, is_numbered=False)
+        with prepared(two.parent, {}, state):
+            pass
         assert not [path for path in two.iterdir() if path.suffix == ".tmp"]
         if code == 0:
             break
@@ -227,9 +228,10 @@ def test_leftovers_of_a_kill_are_removed_everywhere_in_the_run_folder(tmp_path):
         place.mkdir(exist_ok=True)
         (place / f".{'0a' * 16}.tmp").write_bytes(b"half")
         (place / ".mine.tmp").write_bytes(b"whole")
-    prepare(tmp_path, {}, None, is_numbered=False)
+    with prepared(tmp_path, {}, None):
+        pass
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"config.yaml", ".mine.tmp", "checkpoints/.mine.tmp", "samples/.mine.tmp"}
+    assert left == {"config.yaml", ".lock", ".mine.tmp", "checkpoints/.mine.tmp", "samples/.mine.tmp"}
 
 
 def test_newer_checkpoints_are_set_aside(two):
