@@ -102,11 +102,12 @@ def test_files_in_a_row_are_passed_over():
 
 @pytest.mark.parametrize(("action", "said"), [(die, "was killed by SIGKILL"), (leave, "ended with code 3")])
 def test_a_process_that_dies_is_named_with_its_file_and_started_again(action, said, tmp_path, capsys):
-    _, batches = load(Trouble(5, action, tmp_path / "once"), workers=2)
+    _, index = BatchStream(LENGTH, 2, seed=1, start=0, stop=8).draw(7)  # in the fourth batch
+    _, batches = load(Trouble(index, action, tmp_path / "once"), workers=2)
     _, whole = load(Photos())
     assert torch.equal(torch.cat(batches), torch.cat(whole)), "not a batch is lost or comes twice"
     output = capsys.readouterr().out
-    assert f"a loader process {said} while loading photos/5.png; it is started again" in output
+    assert f"a loader process {said} while loading photos/{index}.png; it is started again" in output
 
 
 def test_a_process_that_hangs_is_named_with_its_file(tmp_path, capsys, monkeypatch):
