@@ -14,7 +14,7 @@ from i2i.data.files import UnusableFiles
 from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
 from i2i.plugins import installed_version
-from i2i.run_folder import Report, compare, differing, find_state, make_folder, prepared, run_folder
+from i2i.run_folder import Report, compare, differing, find_state, is_fork, make_folder, prepared, run_folder
 from i2i.training import distributed
 from i2i.training.loading import Loader
 from i2i.training.logs import say
@@ -70,7 +70,11 @@ def train(
     _check_agreement(folder, experiment, config, state)
     steps = total_steps(experiment, length)
     if state is not None:
-        compare(config, state["config"], folder)
+        if is_fork(folder, resume):
+            for key, old, new in differing(state["config"], config):
+                report(f"from here on {key}: {new}, was {old}")
+        else:
+            compare(config, state["config"], folder)
         if state["step"] >= steps:
             report(f"{folder}: finished already, at step {state['step']}")
             return 0, folder

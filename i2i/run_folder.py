@@ -97,8 +97,17 @@ def _occupied(folder: Path) -> I2IError:
     )
 
 
+def is_fork(folder: Path, resume: str) -> bool:
+    """Whether a run is to go on in a folder that holds none yet, so that its own stays as it is."""
+    return resume not in ("never", "auto") and not _holds_run(folder)
+
+
 def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
-    """Refuses to continue a run with another configuration; only its length may grow."""
+    """Refuses to continue a run with another configuration; only its length may grow.
+
+    Raises:
+        I2IError: The configuration is another one; says where they differ.
+    """
     now, then = copy.deepcopy(now), copy.deepcopy(then)
     if "init_from" not in now:  # where a run began does not matter once it is on its way
         then.pop("init_from", None)
@@ -110,7 +119,8 @@ def compare(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
             then["trainer"].pop(key, None)
     differences = [f"{path}: {old} in the run, {new} now" for path, old, new in differing(then, now)]
     if differences:
-        raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", differences)
+        hints = [*differences, f"to go on with other settings: --resume {folder} --out NEW_FOLDER"]
+        raise I2IError(f"{folder}: the configuration differs from the run's; only trainer.steps may grow", hints)
 
 
 _ABSENT = "nothing"

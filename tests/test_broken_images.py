@@ -107,3 +107,42 @@ def test_a_pair_with_a_broken_half_is_passed_over(repository, photos, tmp_path, 
     networks = state_of(tmp_path / "run", 12)["networks"]
     assert all(torch.isfinite(value.float()).all() for value in networks.values())
     assert json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])["broken_images"] == 1
+
+
+def paired(repository, photos, folder, *arguments):
+    config = str(repository / "configs/tiny/pix2pix.yaml")
+    data = f"data={{type: paired, root: {photos}, load_size: 36, crop_size: 32}}"
+    networks = "generator.base_channels=4 discriminator.base_channels=4".split()
+    return main("train", [config, "--out", str(folder), *networks, data, "trainer.batch_size=1", *arguments])
+
+
+@pytest.fixture
+def pairs(photos):
+    for split in ("train", "test"):
+        (photos / split).mkdir()
+        for side in "AB":
+            (photos / f"{split}{side}").rename(photos / split / side)
+    return photos
+
+
+MEASURED = "validation={split: test, every: 4, metrics: [l1]}"
+
+
+@pytest.mark.parametrize("is_seen_at_once", [True, False])
+def test_held_out_images_that_cannot_be_read_are_passed_over(repository, pairs, tmp_path, capsys, is_seen_at_once):
+    if is_seen_at_once:
+        (pairs / "test/A/0.png").write_bytes(b"no image")
+    else:
+        damage(pairs / "test/A/0.png")
+    assert paired(repository, pairs, tmp_path / "run", "trainer.steps=8", MEASURED) == 0
+    assert capsys.readouterr().out.count("0.png: ") == (2 if is_seen_at_once else 1)
+    assert log_of(tmp_path / "run")[-1]["val_l1"] > 0
+
+
+def test_what_a_metric_raises_costs_no_checkpoint(repository, pairs, tmp_path, capsys, monkeypatch):
+    from i2i.training.validation import Validation
+
+    monkeypatch.setattr(Validation, "measure", lambda *_: 1 / 0)
+    assert paired(repository, pairs, tmp_path / "run", "trainer.steps=8", MEASURED) == 1
+    assert "after step 4: ZeroDivisionError" in capsys.readouterr().err
+    assert state_of(tmp_path / "run", 4)["step"] == 4

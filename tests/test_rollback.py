@@ -73,3 +73,36 @@ def test_where_every_way_ends_alike_the_run_ends(repository, tmp_path, capsys, s
     error = capsys.readouterr().err
     assert "step 3: " in error and "5 ways on from step 2 ended like this" in error
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["step"] == 2
+
+
+def test_a_full_disk_does_not_end_a_rollback(repository, tmp_path, spoiled, monkeypatch):
+    from i2i.training.logs import RunLog
+
+    spoiled(step=5, ways=1)
+    truncate, calls = RunLog._truncate, []
+
+    def full(self, start):
+        calls.append(start)
+        if start:
+            raise OSError(28, "No space left on device")
+        truncate(self, start)
+
+    monkeypatch.setattr(RunLog, "_truncate", full)
+    assert train(repository, tmp_path, *TRAINER) == 0
+    assert calls == [0, 4]
+
+
+def test_where_a_run_ended_it_goes_on_elsewhere_with_other_settings(repository, tmp_path, capsys, spoiled):
+    spoiled(step=5, ways=1)
+    old, new = tmp_path / "old", tmp_path / "new"
+    arguments = ["trainer.steps=8", "trainer.checkpoint_every=2"]
+    assert train(repository, old, *arguments) == 1
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert f"--resume {old} --out NEW_FOLDER" in hint and "trainer.on_nan=skip" in hint
+    assert train(repository, old, *arguments, "trainer.on_nan=skip", "--resume", "auto") == 2
+    assert "trainer.on_nan: nothing in the run, skip now" in capsys.readouterr().err
+    before = (old / "config.yaml").read_bytes()
+    assert train(repository, new, *arguments, "trainer.on_nan=skip", "optimizer.lr=1e-5", "--resume", str(old)) == 0
+    said = capsys.readouterr().out
+    assert "from here on trainer.on_nan: skip, was nothing" in said and "resumed at step 4" in said
+    assert (old / "config.yaml").read_bytes() == before and state_of(new, 8)["left_out"] == 2

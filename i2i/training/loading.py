@@ -8,7 +8,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
 
 import torch
@@ -50,12 +50,15 @@ class Loader:
         self.timeout, self.pin_memory = timeout, pin_memory
         self.broken: dict[str, int] = {}
 
-    def batches(self, stream: BatchStream, seed: int | None = None) -> Iterator[Batch]:
+    def batches(
+        self, stream: BatchStream, seed: int | None = None, stopping: Callable[[], bool] = lambda: False
+    ) -> Generator[Batch, None, None]:
         """Yields the batches of a stream.
 
         Args:
             stream: Which images make up which step.
             seed: In place of the data set's own.
+            stopping: Whether to end before the next batch, asked while waiting for it.
 
         Raises:
             TrainingError: More files are unusable than may be passed over, or no process can load a step.
@@ -66,7 +69,7 @@ class Loader:
             shares = _Shares(dataset, self.workers, self.max_broken)
             loading = self._start(shares, stream)
             try:
-                while (loaded := self._next(loading)) is not None:
+                while (loaded := self._next(loading, shares, stopping)) is not None:
                     failures = 0
                     batch = self._checked(stream.start + 1, loaded)
                     stream.start += 1
@@ -77,13 +80,14 @@ class Loader:
                 if what is None:
                     raise
                 failures += 1
-                _kill(loading)
                 if failures == ATTEMPTS:
                     raise TrainingError(
                         f"step {stream.start + 1}: {what}, {failures} times in a row",
                         ["data.workers=0 loads in the training process itself"],
                     ) from error
                 say(f"step {stream.start + 1}: {what}; it is started again")
+            finally:
+                _kill(loading)
 
     def _start(self, shares: "_Shares", stream: BatchStream) -> Iterator[Any]:
         loader: DataLoader[Any] = DataLoader(
@@ -103,16 +107,19 @@ class Loader:
             signal.signal(signal.SIGCHLD, before)
         return loading
 
-    def _next(self, loading: Iterator[Any]) -> Any:
+    def _next(self, loading: Iterator[Any], shares: "_Shares", stopping: Callable[[], bool]) -> Any:
         """Waits for the next batch; torch looks for dead processes whenever its own time is over."""
         started = time.monotonic()
-        while True:
+        while not stopping():
             try:
                 return next(loading, None)
             except RuntimeError as error:
-                is_late = self.timeout and time.monotonic() - started >= self.timeout
+                # A share of many images may take long: what counts is the image that a process is at.
+                since = min(shares.busy().values(), default=started)
+                is_late = self.timeout and time.monotonic() - since >= self.timeout
                 if is_late or not str(error).startswith(_TIMED_OUT):
                     raise
+        return None
 
     def _checked(self, step: int, loaded: dict[str, Any]) -> Batch:
         """Names what was passed over, and returns the batch."""
@@ -139,6 +146,11 @@ class _Shares(Dataset[Any]):
     def __init__(self, dataset: SeededDataset, workers: int, max_broken: int) -> None:
         self.dataset, self.max_broken = dataset, max_broken
         self.places = torch.full((max(workers, 1), 3), _NOTHING, dtype=torch.float64).share_memory_()
+
+    def busy(self) -> dict[int, float]:
+        """The processes that are loading, and since when each is at its image."""
+        since = enumerate(self.places[:, _SINCE].tolist())
+        return {number: seconds for number, seconds in since if seconds != _NOTHING}
 
     def __getitem__(self, draw: Draw) -> Any:
         return self.dataset[draw]
@@ -173,6 +185,9 @@ def _collate(share: Any) -> dict[str, Any]:
     try:
         return {"batch": default_collate(items), "broken": broken}
     except RuntimeError:
+        named = [{k: tuple(v.shape) for k, v in item.items() if isinstance(v, torch.Tensor)} for item in items]
+        if all(one == named[0] for one in named):  # memory that the processes share is full, for one
+            raise
         sizes = {tuple(v.shape) for item in items for v in item.values() if isinstance(v, torch.Tensor)}
         shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
         hints = ["data.transforms=resize_crop_flip makes them alike", "trainer.batch_size=1 takes one size at a time"]
@@ -187,8 +202,8 @@ def _failure(error: RuntimeError, batches: Any, shares: _Shares) -> str | None:
         code = processes[dead[0]].exitcode
         return f"a loader process {_ending(code)} while loading {_at(shares, dead[0])}"
     if str(error).startswith(_TIMED_OUT):
-        busy = [number for number in range(len(processes)) if shares.places[number, _SINCE] != _NOTHING]
-        slowest = min(busy, key=lambda number: float(shares.places[number, _SINCE]), default=0)
+        busy = shares.busy()
+        slowest = min(busy, key=lambda number: busy[number], default=0)
         return f"a loader process hangs while loading {_at(shares, slowest)}"
     return None
 
@@ -205,10 +220,12 @@ def _at(shares: _Shares, process: int) -> str:
 
 
 def _kill(batches: Any) -> None:
-    """Ends loader processes that do not listen to anything else."""
-    for process in getattr(batches, "_workers", []):
+    """Ends loader processes, which listen to nothing else; one that even this does not reach is left behind."""
+    processes = getattr(batches, "_workers", [])
+    for process in processes:
         process.kill()
-        process.join()
+    for process in processes:
+        process.join(timeout=LOOK_EVERY)
 
 
 def _quiet_worker(_: int) -> None:

@@ -34,7 +34,10 @@ class RunLog:
 
     def __init__(self, folder: Path, start: int, steps: int) -> None:
         self.folder = folder
-        self._truncate(start)
+        try:
+            self._truncate(start)
+        except OSError as error:
+            say(f"the log cannot be written, training goes on: {error.strerror}")
         self._pending = b""  # entries that a full disk did not take
         self._board = Board(folder, start)
         self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
@@ -141,3 +144,23 @@ class Averages:
         means = {name: float(mean) for name, mean in self.means().items()}
         self._sums, self._counts = {}, {}
         return means
+
+
+class Meter:
+    """Times the loop between two log entries; samples, metrics and checkpoints do not count."""
+
+    def __init__(self, step: int) -> None:
+        self.waited = self.paused = 0.0
+        self._step, self._started = step, time.perf_counter()
+
+    def pop(self, step: int, batch_size: int) -> dict[str, float]:
+        """Returns images per second and the share of time spent waiting for data, since the last call."""
+        now = time.perf_counter()
+        seconds = max(now - self._started - self.paused, 1e-9)
+        speed = {
+            "images_per_second": batch_size * (step - self._step) / seconds,
+            "data_wait": self.waited / seconds,
+        }
+        self.waited = self.paused = 0.0
+        self._step, self._started = step, now
+        return speed

@@ -1,25 +1,24 @@
 """The training loop: batches in, updates, and what is written down."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from i2i.errors import DataError, I2IError
 from i2i.pipelines.base import Batch
-from i2i.pipelines.policy import translating
 from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.loading import Loader
-from i2i.training.logs import Averages, RunLog, say
+from i2i.training.logs import Averages, Meter, RunLog, say
 from i2i.training.precision import deterministic_algorithms
-from i2i.training.stream import BatchStream, SeededDataset, spread
+from i2i.training.samples import sample_grid
+from i2i.training.stream import BatchStream, SeededDataset
 from i2i.training.trackers import Trackers
 from i2i.training.updater import Updater
 from i2i.training.validation import Validation
@@ -119,35 +118,48 @@ class Trainer:
                     return 1 if self._failed else self._stop_code or 0
                 except NotFinite as error:
                     if self.settings.on_nan != "rollback":
+                        error.hints += (
+                            _elsewhere(self.run.folder, "trainer.on_nan=skip|rollback, a lower optimizer.lr"),
+                        )
                         raise
                     self._roll_back(error)
                 except I2IError:
                     raise
                 except Exception as error:  # the code of others may raise anything
-                    if not is_out_of_memory(error):
-                        raise _unexpected(self.step + 1, error) from error
-                    raise TrainingError(
-                        f"step {self.step + 1}: the memory of {self.device} does not suffice",
-                        [
-                            "smaller: trainer.batch_size, data.crop_size",
-                            "slower, with less memory: trainer.accumulate=2, trainer.gradient_checkpointing=true",
-                        ],
-                    ) from error
+                    raise self._translated(error) from error
 
     def _fit(self, stop: StopRequest) -> None:
         log = RunLog(self.run.folder, self.step, self.run.steps) if distributed.is_main() else None
-        averages, meter = Averages(finite_only=True), _Meter(self.step)
+        averages, meter = Averages(finite_only=True), Meter(self.step)
         self.pipeline.train()
+        self._agree_at, self._agreed = self.step + 1, (self.step, time.monotonic())
         try:
-            for batch in self._batches(meter):
-                averages.add(self.updater.take(batch))
-                self.metrics = {}
-                self._record(log, averages, meter)
-                if self._stopping(stop):
-                    break
+            with closing(self._batches(meter, stop)) as batches:
+                for batch in batches:
+                    averages.add(self.updater.take(batch))
+                    self.metrics = {}
+                    self._record(log, averages, meter)
+                    if self._stopping(stop):
+                        return
+            if self.step < self.run.steps:  # the signal came while it waited for images
+                self._stopping(stop)
         finally:
             if log:
                 log.close()
+
+    def _translated(self, error: Exception) -> TrainingError:
+        """Says what an exception means to the user."""
+        if is_out_of_memory(error):
+            less = "trainer.batch_size, data.crop_size, trainer.accumulate=2, trainer.gradient_checkpointing=true"
+            return TrainingError(
+                f"after step {self.step}: the memory of {self.device} does not suffice",
+                [_elsewhere(self.run.folder, less)],
+            )
+        reason = " ".join(str(error).split())
+        return TrainingError(
+            f"after step {self.step}: {type(error).__name__}: {reason}",
+            ["--debug shows where", "the last checkpoint is unharmed: --resume auto continues it"],
+        )
 
     def _roll_back(self, error: NotFinite) -> None:
         """Goes back to the last checkpoint, and on from there with other images and random numbers.
@@ -156,23 +168,23 @@ class Trainer:
             NotFinite: There is no checkpoint that can be read, or all ways on from it end like this.
         """
         met, detour = self.step, self.updater.detour
-        state = self.checkpoints.load_newest(say)
+        state = self.checkpoints.load_newest(say if distributed.is_main() else lambda line: None)
         distributed.barrier()
         if state is None:
             raise error
-        self.updater.load(state)
-        self.recall(state)
+        self.updater.load(state)  # what is known of files and of the best state stays known
         self._rolled = self._rolled + 1 if self._rolled_to == self.step else 1
         self._rolled_to = self.step
         if self._rolled > MAX_DETOURS:
-            error.hints = (*error.hints, f"{MAX_DETOURS} ways on from step {self.step} ended like this")
+            tried = f"{MAX_DETOURS} ways on from step {self.step} ended like this"
+            error.hints += (tried, _elsewhere(self.run.folder, "a lower optimizer.lr"))
             raise error
         self.updater.detour = max(detour, self.updater.detour) + 1
         if distributed.is_main():
-            lines = "".join(f"\n    {hint}" for hint in error.hints if hint.startswith("image: "))
-            say(f"{error.message}; back from step {met} to {self.step}, and on with other images{lines}")
+            what = f"{error.message}; back from step {met} to {self.step}, and on with other images"
+            say("\n    ".join([what, *error.hints]))
 
-    def _batches(self, meter: "_Meter") -> Iterator[Batch]:
+    def _batches(self, meter: "Meter", stop: StopRequest) -> Generator[Batch, None, None]:
         stream = BatchStream(
             len(self.run.dataset),
             self.settings.batch_size,
@@ -182,23 +194,30 @@ class Trainer:
             distributed.rank(),
             distributed.world_size(),
         )
-        batches = self.run.loader.batches(stream, self.updater.base_seed)
-        while True:
-            started = time.perf_counter()
-            try:
-                batch = next(batches, None)
-            except TrainingError:
-                if distributed.world_size() == 1 and self.step > self._saved_step:
-                    self.save()  # nothing is wrong with what was trained so far
-                raise
-            if batch is None:
-                return
-            meter.waited += time.perf_counter() - started
-            yield batch
+        # Of several processes, none can stop before the others know.
+        is_alone = distributed.world_size() == 1
+        stopping = (lambda: stop.number is not None) if is_alone else (lambda: False)
+        with closing(self.run.loader.batches(stream, self.updater.base_seed, stopping)) as batches:
+            while True:
+                started = time.perf_counter()
+                try:
+                    batch = next(batches, None)
+                except TrainingError:
+                    self._save_alone()
+                    raise
+                if batch is None:
+                    return
+                meter.waited += time.perf_counter() - started
+                yield batch
+
+    def _save_alone(self) -> None:
+        """Saves before an error that concerns nothing of what was trained so far; others cannot be asked for that."""
+        if distributed.world_size() == 1 and self.step > self._saved_step:
+            self.save()
 
     def _stopping(self, stop: StopRequest) -> bool:
-        if distributed.world_size() > 1 and self.step % 10:
-            return False  # agreeing takes a message between processes
+        if not self._is_time_to_agree():
+            return False
         is_late = self.run.deadline is not None and time.monotonic() >= self.run.deadline
         # What any process has met, all act upon: nothing, the deadline, or a signal, which weighs more.
         reason = distributed.largest(2 + stop.number if stop.number is not None else int(is_late), self.device)
@@ -207,9 +226,21 @@ class Trainer:
             self.save()
         return bool(reason)
 
+    def _is_time_to_agree(self) -> bool:
+        """Whether to ask the other processes, which takes a message: each second, or at each step that takes longer."""
+        if distributed.world_size() == 1:
+            return True
+        if self.step < self._agree_at:
+            return False
+        (step, since), now = self._agreed, time.monotonic()
+        steps = int((self.step - step) / max(now - since, 1e-3))
+        self._agree_at = self.step + min(distributed.gathered(min(max(1, steps), 100)))
+        self._agreed = self.step, now
+        return True
+
     # -- what is written -----------------------------------------------------------------------------------------------
 
-    def _record(self, log: RunLog | None, averages: Averages, meter: "_Meter") -> None:
+    def _record(self, log: RunLog | None, averages: Averages, meter: "Meter") -> None:
         settings, last = self.settings, self.step == self.run.steps
         if log:
             log.advance()
@@ -222,7 +253,11 @@ class Trainer:
         if log and (self.step % settings.sample_every == 0 or last):
             self._sample(log)
         if self.run.validation and (self.step % self.run.validation.every == 0 or last):
-            self._validate(log, self.run.validation)
+            try:
+                self._validate(log, self.run.validation)
+            except Exception:
+                self._save_alone()
+                raise
         if self.step % settings.checkpoint_every == 0 or last:
             self.save()
         meter.paused += time.perf_counter() - paused
@@ -234,10 +269,11 @@ class Trainer:
 
     def _share_broken(self) -> None:
         """Lets every process know which files the others have met."""
-        views = distributed.gathered(self.broken)
-        self.broken.update(sorted((reason, step) for view in views for reason, step in view.items()))
+        for view in distributed.gathered(dict(self.broken)):
+            for reason, step in view.items():
+                self.broken[reason] = min(step, self.broken.get(reason, step))
 
-    def _log(self, log: RunLog, losses: dict[str, float], meter: "_Meter") -> None:
+    def _log(self, log: RunLog, losses: dict[str, float], meter: "Meter") -> None:
         rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in self.updater.optimizers.items()}
         speed = meter.pop(self.step, self.settings.batch_size)
         epoch = self.step * self.settings.batch_size / len(self.run.dataset)
@@ -255,7 +291,7 @@ class Trainer:
             with self._translating_weights():
                 measured = validation.measure(self.pipeline, self.device)
         except DataError as error:
-            raise TrainingError(f"step {self.step}, validation: {error.message}", error.hints) from error
+            raise TrainingError(f"after step {self.step}, validation: {error.message}", error.hints) from error
         self.metrics = distributed.from_main(measured)  # processes must decide alike
         values = {f"val_{name}": value for name, value in self.metrics.items()}
         if log:
@@ -266,7 +302,8 @@ class Trainer:
             self.best = Best(self.metrics[validation.best or ""], self.step)
 
     def _sample(self, log: RunLog) -> None:
-        grid = self.sample_grid()
+        with self._translating_weights():
+            grid = sample_grid(self.updater, self.run.dataset, self.settings.sample_count)
         if grid is None:
             return
         try:
@@ -275,31 +312,13 @@ class Trainer:
             say(f"step {self.step}: the samples cannot be written, training goes on: {error}")
         self.run.trackers.tell("on_images", self.step, grid)
 
-    def sample_grid(self) -> Any:
-        """Returns a labelled grid of images spread over the data set, uint8 ``[H, W, 3]``."""
-        from i2i.images import make_grid
-
-        codecs = self.run.dataset.codecs
-        columns: dict[str, list[Any]] = {}
-        policy = (self.pipeline.norm_policy, self.pipeline.dropout_policy)
-        with torch.no_grad(), self._translating_weights(), translating(self.pipeline, *policy):
-            for index in spread(len(self.run.dataset), self.settings.sample_count):
-                item = self.run.dataset[(0, index)]
-                if isinstance(item, I2IError):  # training will name it when it comes to it
-                    continue
-                batch = {k: self.updater.to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
-                self.updater.seed("sample", index)
-                for name, view in self.pipeline.previews(batch).items():
-                    picture = codecs[view.domain].show(view.images[0].float().cpu())
-                    columns.setdefault(name, []).append(picture)
-        return make_grid(columns) if columns else None
-
     def _translating_weights(self) -> AbstractContextManager[None]:
         """The weights that users get: the moving average, where there is one."""
         return self.updater.average.in_place() if self.updater.average else nullcontext()
 
     def save(self) -> None:
         """Writes a checkpoint and the bundle; in a group of processes the first one does."""
+        self._share_broken()
         state = self.state()
 
         def write() -> None:
@@ -342,34 +361,11 @@ class Trainer:
         self.best = Best(**best) if is_there else Best()
 
 
-def _unexpected(step: int, error: Exception) -> TrainingError:
-    reason = " ".join(str(error).split())
-    return TrainingError(
-        f"step {step}: {type(error).__name__}: {reason}",
-        ["--debug shows where", "the last checkpoint is unharmed: --resume auto continues it"],
-    )
+def _elsewhere(folder: Path, keys: str) -> str:
+    """How to go on from the last checkpoint with other settings, which a run folder does not allow."""
+    return f"go on from its last checkpoint with other settings ({keys}): --resume {folder} --out NEW_FOLDER"
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory did not suffice: torch has a type for that on a GPU only."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-class _Meter:
-    """Times the loop between two log entries; samples, metrics and checkpoints do not count."""
-
-    def __init__(self, step: int) -> None:
-        self.waited = self.paused = 0.0
-        self._step, self._started = step, time.perf_counter()
-
-    def pop(self, step: int, batch_size: int) -> dict[str, float]:
-        """Returns images per second and the share of time spent waiting for data, since the last call."""
-        now = time.perf_counter()
-        seconds = max(now - self._started - self.paused, 1e-9)
-        speed = {
-            "images_per_second": batch_size * (step - self._step) / seconds,
-            "data_wait": self.waited / seconds,
-        }
-        self.waited = self.paused = 0.0
-        self._step, self._started = step, now
-        return speed

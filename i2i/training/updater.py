@@ -1,6 +1,7 @@
 """One training step: gradients of every phase, and what keeps them sound, whatever the objective."""
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from i2i.training.precision import Precision
 from i2i.training.recompute import checkpoint_gradients
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
-from i2i.training.verdicts import NotFinite, Verdict, judge, share_gradients
+from i2i.training.verdicts import Flag, NotFinite, Verdict, judge, share_gradients
 
 MAX_OVERFLOWS = 30  # halvings in a row take any scale of fp16 to nothing
 _OWN_OPTIONS = ("initial_lr", "fused", "foreach", "capturable")  # of optimizers: this run's, whatever a checkpoint says
@@ -70,7 +71,7 @@ class Updater:
             for letter in dict.fromkeys(letter for phase in self.phases for letter in phase.trains):
                 checkpoint_gradients(pipeline.members[letter])
         self.step = self.left_out = self.detour = 0
-        self._overflows = 0  # updates left out in a row
+        self._overflows: Counter[str] = Counter()  # by phase: updates left out in a row
         self._open: dict[str, _Update] = {}  # by phase: those whose verdict is not read yet
         self._before_forward: dict[int, Snapshot] = {}  # by part, where it is computed again
 
@@ -137,7 +138,7 @@ class Updater:
         norm, is_broken = judge(parameters, loss)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
-        verdict = Verdict(self.step + 1, phase.name, is_broken, averages.means(), parts)
+        verdict = Verdict(self.step + 1, phase.name, Flag(is_broken), averages.means(), parts)
         update = _Update(verdict, [_detached(one) for one in shared])
         # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
         if self._runs_ahead(optimizer):
@@ -145,15 +146,15 @@ class Updater:
             optimizer.step()
             before.restore_where(is_broken)
             self._open[phase.name] = update
-        elif self._is_accepted(verdict):
+            return averages.means()
+        is_sound = not verdict.is_broken.is_set()
+        if is_sound:
             scaler.step(optimizer)
-            scaler.update()
-            self._commit(update)
-        else:
-            scaler.update()
+        scaler.update()
+        if not is_sound:
             before.restore()
-            return {}
-        return averages.means()
+        self._close(update)
+        return averages.means() if is_sound else {}
 
     def _runs_ahead(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether the host goes on before it knows the verdict: a GPU then never waits for it."""
@@ -172,11 +173,16 @@ class Updater:
         """
         for name in list(self._open) if phases is None else phases:
             update = self._open.pop(name, None)
-            if update is not None and self._is_accepted(update.verdict):
-                self._commit(update)
+            if update is not None:
+                self._close(update)
 
-    def _commit(self, update: _Update) -> None:
+    def _close(self, update: _Update) -> None:
+        """Does what is left to do of an update: lets the pipeline change its state, or tells what is wrong."""
         phase, step = update.verdict.phase, update.verdict.step - 1
+        if update.verdict.is_broken.is_set():
+            self._leave_out(update.verdict)
+            return
+        self._overflows[phase] = 0
         for index, (part, shared) in enumerate(zip(update.verdict.batches, update.shared, strict=True)):
             self.pipeline.commit(phase, part, shared, self.seed(phase, index, step))
 
@@ -228,30 +234,19 @@ class Updater:
         seed = self.settings.seed
         return zlib.crc32(f"{seed} detour {self.detour}".encode()) if self.detour else seed
 
-    def _is_accepted(self, verdict: Verdict) -> bool:
-        """Reads a verdict, which waits for the device; tells what is wrong and acts as ``on_nan`` says."""
-        if not verdict.is_broken.item():
-            self._overflows = 0
-            return True
-        self._overflows += 1
+    def _leave_out(self, verdict: Verdict) -> None:
+        """Tells what is wrong with an update that is not taken; ends the run where ``on_nan`` says so."""
+        self._overflows[verdict.phase] += 1
         blame = verdict.blame()
-        if self.scalers[verdict.phase].is_enabled() and not blame.losses and self._overflows < MAX_OVERFLOWS:
-            return False  # fp16 overflows now and then; the scale is lowered until it does not
+        is_scaled = self.scalers[verdict.phase].is_enabled()
+        if is_scaled and not blame.losses and self._overflows[verdict.phase] < MAX_OVERFLOWS:
+            return  # fp16 overflows now and then; the scale is lowered until it does not
         if self.settings.on_nan != "skip":
             self._open.clear()
-            raise NotFinite(
-                str(blame),
-                [
-                    *blame.images,
-                    "the last checkpoint is unharmed: --resume auto continues it",
-                    "trainer.on_nan=skip leaves such updates out, trainer.on_nan=rollback goes back and around them",
-                    "a lower optimizer.lr may avoid them",
-                ],
-            )
+            raise NotFinite(str(blame), blame.images)
         self.left_out += 1
         if distributed.is_main():
-            say(f"{blame}; the update is left out{''.join(f'{chr(10)}    {image}' for image in blame.images)}")
-        return False
+            say("\n    ".join([f"{blame}; the update is left out", *blame.images]))
 
     def state(self) -> dict[str, Any]:
         """Returns all that steps need to go on, as if they had never stopped.

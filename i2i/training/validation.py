@@ -12,6 +12,7 @@ from i2i.errors import DataError
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import translating
 from i2i.training import distributed
+from i2i.training.logs import say
 from i2i.training.stream import SeededDataset
 
 
@@ -46,6 +47,7 @@ class Validation:
         self.dataset, self.metrics, self.directions = dataset, dict(metrics), dict(directions)
         self.every, self.higher_is_better = every, higher_is_better
         self.count, self.seed = count, seed
+        self._broken: set[str] = set()
         named = [f"{best}{suffix}" for way, suffix in self.directions.items() if best in self._metrics_of(way)]
         self.best = named[0] if best is not None and named else None  # as it is logged
 
@@ -53,13 +55,13 @@ class Validation:
         """Looks whether there are targets.
 
         Raises:
-            DataError: There are none, a metric measures nothing, or the first image cannot be read.
+            DataError: There are none, a metric measures nothing, or no image can be read.
         """
         idle = set(self.metrics).difference(*(self._metrics_of(direction) for direction in self.directions))
         if idle:
             hints = ["of label maps as a target: data.encoding=onehot"]
             raise DataError(f"{', '.join(sorted(idle))}: needs translations to one-hot classes", hints)
-        item = self._item(0)
+        item = self._first()
         for direction in self.directions:
             self._pair(item, direction)
 
@@ -67,7 +69,7 @@ class Validation:
         """Returns each metric, over the images of all processes; the pipeline is left as it was.
 
         Raises:
-            DataError: An image cannot be read.
+            DataError: No image can be read.
         """
         results = {}
         policy = (pipeline.norm_policy, pipeline.dropout_policy)
@@ -116,8 +118,32 @@ class Validation:
 
         is_gathered = all(isinstance(metric, Metric) for metric in self.metrics.values())
         first, every = (distributed.rank(), distributed.world_size()) if is_gathered else (0, 1)
+        usable = 0
         for index in range(first, self.count, every):
-            yield index, self._item(index)
+            try:
+                item = self._item(index)
+            except DataError as error:
+                self._pass_over(error)
+                continue
+            usable += 1
+            yield index, item
+        if distributed.largest(usable, torch.device("cpu")) == 0:
+            raise DataError("none of the held-out images can be read")
+
+    def _first(self) -> dict[str, Any]:
+        """The first image that can be read."""
+        for index in range(self.count):
+            try:
+                return self._item(index)
+            except DataError as error:
+                failure = error
+        raise failure
+
+    def _pass_over(self, error: DataError) -> None:
+        """Names an image that cannot be read, once."""
+        if error.message not in self._broken:
+            self._broken.add(error.message)
+            say(f"validation: {error.message}; it is passed over")
 
     def _item(self, index: int) -> dict[str, Any]:
         item = self.dataset[(0, index)]

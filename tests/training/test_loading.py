@@ -148,3 +148,45 @@ def test_an_error_of_the_data_sets_code_is_no_broken_file():
 
     with pytest.raises(RuntimeError, match="a bug in a plugin"):
         load(Buggy(), workers=1, max_broken=9)
+
+
+def test_a_share_that_takes_long_does_not_count_as_hung(monkeypatch, capsys):
+    """Eight slow images take longer than the time that one may take."""
+    monkeypatch.setattr(loading, "LOOK_EVERY", 0.2)
+
+    class Slow(Photos):
+        def get(self, index, rng):
+            time.sleep(0.3)
+            return super().get(index, rng)
+
+    _, batches = load(Slow(), workers=1, steps=1, batch_size=8, timeout=1)
+    assert len(batches) == 1 and "hangs" not in capsys.readouterr().out
+
+
+def test_whoever_waits_for_images_can_be_stopped(monkeypatch):
+    monkeypatch.setattr(loading, "LOOK_EVERY", 0.2)
+    started = time.monotonic()
+    stream = BatchStream(LENGTH, 2, seed=1, start=0, stop=8)
+    loader = Loader(SeededDataset(Trouble(5, hang), seed=1), workers=1)
+    batches = loader.batches(stream, stopping=lambda: time.monotonic() > started + 1)
+    assert len(list(batches)) < 8
+    assert time.monotonic() - started < 30
+    assert not torch.multiprocessing.active_children(), "a process that hangs would keep this one from ending"
+
+
+def test_images_of_a_batch_that_differ_in_size_are_told():
+    class Odd(Photos):
+        def get(self, index, rng):
+            return {"a": torch.zeros(3, 4, 4 + index % 2)}
+
+    with pytest.raises(TrainingError, match="differ in size: 3x4x4, 3x4x5"):
+        load(Odd(), batch_size=8)
+
+
+def test_what_else_goes_wrong_with_a_batch_is_not_called_a_difference_in_size(monkeypatch):
+    def full(items):
+        raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(loading, "default_collate", full)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        load(Photos())

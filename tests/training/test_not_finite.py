@@ -140,3 +140,49 @@ def test_flat_images_train(pipeline, parts, precision):
         scalars = updater.take(flat)
         assert scalars and all(torch.isfinite(scalar) for scalar in scalars.values())
     assert all(torch.isfinite(value.float()).all() for value in weights_of(updater).values())
+
+
+class HalfPrecision:
+    """A CPU that scales losses as a GPU does for fp16: the scaler has a form for it."""
+
+    @staticmethod
+    def updater(**trainer):
+        updater = updater_of(**trainer)
+        updater.scalers = {phase.name: torch.amp.GradScaler("cpu") for phase in updater.phases}
+        return updater
+
+
+def spoiled(updater, phase, monkeypatch, gradient_only):
+    """Makes a phase's gradient infinite, and its loss as well unless told otherwise."""
+    loss = type(updater.pipeline).loss
+
+    def infinite(self, name, *rest):
+        terms = loss(self, name, *rest)
+        if name != phase:
+            return terms
+        value = sum(terms.losses.values())
+        if gradient_only:
+            value.register_hook(lambda gradient: gradient * float("inf"))
+            return type(terms)({"loss": value})
+        return type(terms)({"loss": value * float("inf")})
+
+    monkeypatch.setattr(type(updater.pipeline), "loss", infinite)
+
+
+def test_a_scaled_run_goes_on_after_an_update_that_was_refused(monkeypatch):
+    updater = HalfPrecision.updater(on_nan="rollback")
+    updater.take(batch_of(0))
+    state = updater.state()
+    with pytest.raises(NotFinite):
+        updater.take(broken_batch(1))
+    updater.load({**state, "step": 1})
+    assert updater.take(batch_of(2))
+
+
+def test_a_gradient_that_overflows_at_any_scale_is_told_though_the_other_phase_is_fine(monkeypatch):
+    updater = HalfPrecision.updater()
+    spoiled(updater, "G", monkeypatch, gradient_only=True)
+    with pytest.raises(NotFinite, match="the gradient of G is not finite"):
+        for seed in range(40):
+            updater.take(batch_of(seed))
+    assert 20 < updater.step < 40, "some overflows are nothing to tell of"
