@@ -167,8 +167,7 @@ def prepared(folder: Path, config: dict[str, Any], state: dict[str, Any] | None)
         yield
         return
     try:
-        (folder / "checkpoints").mkdir(exist_ok=True)
-        lock = os.open(folder / "checkpoints/.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if try_lock(lock) is False:
                 raise I2IError(
@@ -176,6 +175,7 @@ def prepared(folder: Path, config: dict[str, Any], state: dict[str, Any] | None)
                     ["wait for it, stop it, or train in another folder: --out DIR"],
                 )
             Checkpoints(folder / "checkpoints").continue_from(state["step"] if state else 0)
+            (folder / "checkpoints").mkdir(exist_ok=True)
             for place in (folder, folder / "samples"):
                 remove_leftovers(place)
             write_bytes(folder / "config.yaml", dump(config).encode(), durable=True)

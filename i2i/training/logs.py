@@ -36,6 +36,7 @@ class RunLog:
         self.folder = folder
         try:
             self._truncate(start)
+            append(folder / "log.jsonl", b"")  # there from the start
         except OSError as error:
             say(f"the log cannot be written, training goes on: {error.strerror}")
         self._pending = b""  # entries that a full disk did not take

@@ -231,7 +231,7 @@ def test_leftovers_of_a_kill_are_removed_everywhere_in_the_run_folder(tmp_path):
     with prepared(tmp_path, {}, None):
         pass
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"config.yaml", "checkpoints/.lock", ".mine.tmp", "checkpoints/.mine.tmp", "samples/.mine.tmp"}
+    assert left == {"config.yaml", ".lock", ".mine.tmp", "checkpoints/.mine.tmp", "samples/.mine.tmp"}
 
 
 def test_newer_checkpoints_are_set_aside(two):
