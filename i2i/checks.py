@@ -25,6 +25,7 @@ FRAMEWORK_KEYS = (
     *("validation", "trackers"),
 )
 DATA_KEYS = ("workers", "direction", "max_broken", "timeout")
+MAX_PIXELS = 2**32  # of a training image
 DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
 
 Result = TypeVar("Result")
@@ -224,7 +225,12 @@ def make_data(root: Node) -> Data:
     dataset = problems.attempt(make, DATASETS, own)
     problems.stop_if_any()
     assert settings is not None  # it had no problem
-    return Data(own, settings, dataset)
+    data = Data(own, settings, dataset)
+    if data.size is not None and data.size[0] * data.size[1] > MAX_PIXELS:
+        raise ConfigError(
+            [own.problem(f"images of {data.size[0]}x{data.size[1]} are larger than any that can be trained on")]
+        )
+    return data
 
 
 def make_schedule(root: Node) -> Schedule:

@@ -183,8 +183,9 @@ def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data) 
     if data.size is None:
         return None
     height, width = data.size
-    x = torch.empty(1, data.count(plan.channels.inputs), height, width, device="meta")
+    channels = data.count(plan.channels.inputs)
     try:
+        x = torch.empty(1, channels, height, width, device="meta")
         with torch.no_grad():
             y = fitted(network, x) if plan.channels.outputs else network(x)
     except Exception as error:  # a plugin's forward may raise anything
@@ -245,8 +246,8 @@ def try_step(pipeline: Pipeline, node: Node, data: Data) -> None:
     if data.size is None:
         return
     sizes = {domain: [2, count, *data.size] for domain, count in data.channels.items()}
-    batch = {domain: torch.empty(size, device="meta") for domain, size in sizes.items()}
     try:
+        batch = {domain: torch.empty(size, device="meta") for domain, size in sizes.items()}
         shared = pipeline(batch, torch.Generator())
         for phase in pipeline.phases:
             pipeline.loss(phase.name, batch, shared, torch.Generator())
