@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from i2i.integrity import broken_chunk, shortfall, uncovered
+from i2i.integrity import flaw, shortfall, uncovered
+from i2i.tiff import MAX_DIRECTORIES, count_directories, first_tags
 
 MAX_PIXELS = 10**9
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
@@ -71,8 +72,7 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
         Refused: The bytes are no image, are damaged, or do not fit ``channels`` without loss.
     """
     image = identify(BytesIO(data), max_pixels)
-    if image.format == "PNG" and (broken := broken_chunk(data)):
-        raise Damaged(f"damaged PNG file: {broken}")
+    check_data(image, data)
     deep = is_deep(image)
     rotation = orientation(image, data)  # before the pixels: a TIFF that Pillow has turned no longer tells
     try:
@@ -99,8 +99,12 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     name = recognize(stream)
     try:
         image = _open(name, stream)
+        if name == "TIFF":
+            check_directories(stream)
         frames = _count_frames(image)
         short = shortfall(image, stream)
+    except Refused:
+        raise
     except Exception as error:  # decoders raise anything on damaged headers
         detail = _describe_tiff(stream) if name == "TIFF" else ""
         raise Refused(detail) if detail else Damaged(f"damaged {name} header: {error}") from error
@@ -112,6 +116,27 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     if name == "GIF" and (left := uncovered(image)):
         raise Refused(left, ("flatten it onto a background first",))
     return image
+
+
+def check_data(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Looks at an identified image's data without decoding them.
+
+    Raises:
+        Damaged: They are, or would take too long.
+    """
+    if problem := flaw(image.format, image.size[0] * image.size[1], data):
+        raise Damaged(f"damaged {image.format} file: {problem}")
+
+
+def check_directories(stream: BinaryIO) -> None:
+    """Refuses a TIFF of so many directories that decoders take long to count them; the stream's position is kept.
+
+    Raises:
+        Refused: It is one.
+    """
+    if count_directories(stream) > MAX_DIRECTORIES:
+        reason = f"holds more than {MAX_DIRECTORIES} pictures, thumbnails and masks, only one picture can be used"
+        raise Refused(reason, ("split it into one file per picture",))
 
 
 def load_pixels(image: ImageFile.ImageFile) -> None:
@@ -302,10 +327,7 @@ def _count_frames(image: ImageFile.ImageFile) -> int:
 def _describe_tiff(stream: BinaryIO) -> str:
     """Names the samples of a TIFF that Pillow cannot open, or nothing where the file is damaged."""
     try:
-        stream.seek(0)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
-        stream.seek(tags.next)
-        tags.load(stream)
+        tags = first_tags(stream)
         count, bits = tags.get(_SAMPLES, 1), max(tags[_BITS])
         kind = {2: " signed", 3: " float"}.get(max(tags.get(_SAMPLE_FORMAT, (1,))), "")
     except Exception:  # then the damage is the reason

@@ -68,11 +68,15 @@ def load_image(
             data = file.read()
         if is_picture:
             return decode(data, channels, max_pixels)
-        array = decode_raster(data, max_pixels)
-        if array.dtype not in (np.uint8, np.uint16) and not any_type:
-            hints = ("declare the range of its values: data.value_range=[lowest, highest]",)
-            raise Refused(f"holds {array.dtype} values, of which black and white are not known", hints)
-        return fit_channels(array, channels)
+
+        def check(count: int, dtype: np.dtype[np.generic]) -> None:
+            if dtype.newbyteorder("=") not in (np.uint8, np.uint16) and not any_type:
+                hints = ("declare the range of its values: data.value_range=[lowest, highest]",)
+                raise Refused(f"holds {dtype} values, of which black and white are not known", hints)
+            if channels not in (None, count) and count > 4:
+                raise Refused(f"has {count} channels, {channels} are needed")
+
+        return fit_channels(decode_raster(data, max_pixels, check), channels)
     except Refused as error:
         raise DataError(f"{path}: {error}", error.hints) from error
     except OSError as error:

@@ -7,6 +7,7 @@ may well be one large area of one colour.
 """
 
 import os
+import re
 import struct
 import zlib
 from typing import Any, BinaryIO
@@ -21,7 +22,28 @@ _GIF_LZW = 4096  # pixels
 _JPEG = 8 * 64 * 4  # pixels of a byte, with Huffman coding
 _TIFF_RATIOS = {1: 1, 5: _TIFF_LZW, 8: _DEFLATE, 32946: _DEFLATE, 32773: _PACKBITS}  # compression -> bytes of a byte
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> samples of a pixel
-_BITS, _COMPRESSION, _STRIP_BYTES, _SAMPLES, _TILE_BYTES = 258, 259, 279, 277, 325
+_BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_BYTES, _SAMPLES, _TILE_BYTES = 258, 259, 262, 279, 277, 325
+_YCBCR = 6
+# Whatever follows 0xFF in a JPEG, but for padding, escaped pixels, and marks between them that have no length.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+_SOS, _EOI = b"\xda", b"\xd9"
+# A scan may be nearly empty and still goes over all pixels, at about 1.3 ns each. Encoders write about 10.
+_LEAST_SCANS, _MOST_SCANS, _SCANNED_PIXELS = 32, 1000, 2 * 10**9
+
+
+def flaw(format: str | None, pixels: int, data: bytes) -> str:
+    """Says what is wrong with a file's data, which its decoder does not find out or takes too long over; or nothing.
+
+    Args:
+        format: Of the file, as Pillow calls it.
+        pixels: That its header claims.
+        data: The file.
+    """
+    if format == "PNG":
+        return broken_chunk(data)
+    if format in ("JPEG", "MPO"):
+        return _too_many_scans(data, max(_LEAST_SCANS, min(_MOST_SCANS, _SCANNED_PIXELS // max(pixels, 1))))
+    return ""
 
 
 def broken_chunk(data: bytes) -> str:
@@ -40,7 +62,19 @@ def broken_chunk(data: bytes) -> str:
             break
         if kind == b"IDAT" and zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             return "the checksum of its pixels is wrong"
+        if kind == b"IEND":  # what follows is not the picture's
+            break
         at = end + 4
+    return ""
+
+
+def _too_many_scans(data: bytes, most: int) -> str:
+    at = count = 0
+    while (found := _MARKER.search(data, at)) is not None and found[1] != _EOI:
+        count += found[1] == _SOS
+        if count > most:
+            return f"its pixels are coded in more than {most} scans, 10 are usual"
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return ""
 
 
@@ -92,9 +126,11 @@ def _least_bytes(image: ImageFile.ImageFile, stream: BinaryIO) -> float:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _least_tiff(image.tag_v2, pixels)
     codec, extents = (image.tile[0][0], image.tile[0][1]) if image.tile else ("", None)
-    if codec == "gif" and extents:
+    if image.format == "GIF" and extents:
         return (extents[2] - extents[0]) * (extents[3] - extents[1]) / _GIF_LZW
-    return pixels / 8 if codec in ("raw", "ppm", "ppm_plain") else 0  # a bit a pixel
+    if image.format == "PPM" or (image.format == "BMP" and codec == "raw"):
+        return pixels / 8  # a bit a pixel
+    return 0
 
 
 def _least_tiff(tags: Any, pixels: int) -> float:
@@ -102,7 +138,8 @@ def _least_tiff(tags: Any, pixels: int) -> float:
     counts = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or (0,)
     if ratio is None or 0 in counts:  # parts of no bytes stand for emptiness, as geographers write it
         return 0
-    return pixels * tags.get(_SAMPLES, 1) * min(tags.get(_BITS, (1,))) / 8 / ratio
+    samples = 1 if tags.get(_PHOTOMETRIC) == _YCBCR else tags.get(_SAMPLES, 1)  # chroma may be subsampled
+    return pixels * samples * min(tags.get(_BITS, (1,))) / 8 / ratio
 
 
 def _is_arithmetic(stream: BinaryIO) -> bool:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import TiffImagePlugin
 
-from i2i.decoding import MAX_PIXELS, Damaged, Refused, check_pixels
+from i2i.decoding import MAX_PIXELS, Damaged, Refused, TooLarge, check_directories, check_pixels
 from i2i.integrity import shortfall_of_tiff
+from i2i.tiff import first_tags
 
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 274, 277, 338, 339
 _UNSIGNED = (1,)
+_PIXEL_BYTES = 8  # of a picture: up to 4 channels of 16 bits
+
+# Python 2 wrote numbers in headers otherwise; they are read all the same.
+warnings.filterwarnings("ignore", category=UserWarning, message=r"Reading `\.npy` or `\.npz` file required")
 
 
 def is_raster(stream: BinaryIO) -> bool:
@@ -31,7 +37,7 @@ def is_raster(stream: BinaryIO) -> bool:
     if not prefix.startswith(_TIFF):
         return False
     try:
-        tags = _tags(stream)
+        tags = first_tags(stream)
         count, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
         if max(tags.get(_SAMPLE_FORMAT, _UNSIGNED)) != 1 or max(tags.get(_BITS, (1,))) > 16 or count > 4:
             return True
@@ -54,6 +60,11 @@ def raster_header(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[tuple
         Refused: The header is damaged, that of something else than an image, claims too many pixels, or more than the
             file can hold.
     """
+    shape, dtype = _header(stream, max_pixels)
+    return (shape[1], shape[0]), dtype
+
+
+def _header(stream: BinaryIO, max_pixels: int) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
     length = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     try:
@@ -70,10 +81,16 @@ def raster_header(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[tuple
         raise Refused(f"holds {dtype} values, which are no image")
     if min(shape) < 1:
         raise Refused(f"is an array of shape {list(shape)}, which has no pixels")
-    check_pixels((shape[1], shape[0]), max_pixels)
+    height, width, channels = (*shape, 1)[:3]
+    check_pixels((width, height), max_pixels)
     if short:
         raise Damaged(short)
-    return (shape[1], shape[0]), dtype
+    if (like := -(-height * width * channels * dtype.itemsize // _PIXEL_BYTES)) > max_pixels:
+        raise TooLarge(
+            f"{width} x {height} pixels of {channels} {dtype} channels take as much as {like:,} of a picture, "
+            f"more than the {max_pixels:,} that are allowed"
+        )
+    return (height, width, channels), dtype
 
 
 def _npy_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
@@ -85,23 +102,13 @@ def _npy_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtyp
 
 
 def _tiff_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
+    check_directories(stream)
     with _open_tiff(stream) as file:
         shape, dtype = _shape(file), file.series[0].dtype
     if dtype is None:
         raise Refused("holds samples of a type that cannot be read")
     size = (shape[1], shape[0]) if len(shape) > 1 else (1, 1)
-    return shape, dtype, shortfall_of_tiff(_tags(stream), size, length)
-
-
-def _tags(stream: BinaryIO) -> Any:
-    """Reads the tags of a TIFF's first picture."""
-    stream.seek(0)
-    prefix = stream.read(4)
-    stream.seek(0)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if b"+" in prefix else 8))
-    stream.seek(tags.next)
-    tags.load(stream)
-    return tags
+    return shape, dtype, shortfall_of_tiff(first_tags(stream), size, length)
 
 
 def _open_tiff(stream: BinaryIO) -> Any:
@@ -111,12 +118,16 @@ def _open_tiff(stream: BinaryIO) -> Any:
     return tifffile.TiffFile(stream)
 
 
-def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_raster(
+    data: bytes, max_pixels: int = MAX_PIXELS, check: Callable[[int, np.dtype[np.generic]], None] | None = None
+) -> np.ndarray:
     """Decodes what :func:`is_raster` accepts.
 
     Args:
         data: The whole file.
-        max_pixels: Headers that claim more are refused before anything is decoded.
+        max_pixels: Headers that claim more are refused before anything is decoded. Eight bytes count as a pixel where
+            there are more of them.
+        check: Gets the number of channels and their type before anything is decoded; may raise :class:`Refused`.
 
     Returns:
         ``[H, W, C]`` of any real type of number, in this machine's byte order.
@@ -124,7 +135,9 @@ def decode_raster(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         Refused: The file is damaged, or no image.
     """
-    raster_header(BytesIO(data), max_pixels)
+    (_, _, channels), dtype = _header(BytesIO(data), max_pixels)
+    if check is not None:
+        check(channels, dtype)
     try:
         array = np.load(BytesIO(data), allow_pickle=False) if data.startswith(_NPY) else _decode_tiff(data)
     except (MemoryError, Refused):

@@ -65,6 +65,7 @@ def good_files() -> dict[str, bytes]:
         "bands.tif": tiff(np.dstack([RGB, RGB]), photometric="minisblack", planarconfig="contig", compression="zlib"),
         "floats.tif": tiff(RGB[..., 0].astype(np.float32), photometric="minisblack"),
     }
+    files["python2.npy"] = npy_header("(24L, 40L, 3L)", "|u1") + RGB.tobytes()
     if features.check("avif"):
         files["plain.avif"] = encoded(SMOOTH, "AVIF")
     return files

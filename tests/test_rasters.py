@@ -9,10 +9,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from i2i.decoding import Refused
+from i2i.codecs.label_files import read_labels
+from i2i.decoding import Refused, TooLarge
 from i2i.errors import DataError
 from i2i.images import load_image, save_image
 from i2i.rasters import decode_raster, is_raster
+from tests.malformed import with_tiff_tags
 
 ARRAYS = {
     "five bytes": np.random.default_rng(0).integers(0, 256, (6, 7, 5)).astype(np.uint8),
@@ -114,3 +116,58 @@ def test_pages_and_rotations_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="asks to be rotated"):
         load_image(tmp_path / "x.tif", 5)
+
+
+def sparse_tiff(height: int, width: int, channels: int, kind: str) -> bytes:
+    """A TIFF whose only strip has no bytes, as geographers write emptiness."""
+    buffer = BytesIO()
+    one, planar = np.zeros((1, 1, channels), kind), "contig" if channels > 1 else None
+    tifffile.imwrite(buffer, one, photometric="minisblack", planarconfig=planar, metadata=None)
+    return with_tiff_tags(buffer.getvalue(), {256: width, 257: height, 278: height, 279: 0})
+
+
+@pytest.fixture
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("was decoded")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", decode)
+    monkeypatch.setattr(np, "load", decode)
+
+
+def test_bands_count_like_pixels(no_decoding: None, tmp_path: Path) -> None:
+    """Eight bytes are a pixel, as 4 channels of 16 bits are."""
+    reason = (
+        "1000 x 1000 pixels of 400 float64 channels take as much as 400,000,000 of a picture, more than the {} that"
+    )
+    data = sparse_tiff(1000, 1000, 400, "f8")
+    with pytest.raises(TooLarge, match=reason.format("399,999,999")):
+        decode_raster(data, 399_999_999)
+    with pytest.raises(Refused, match="damaged file: was decoded"):
+        decode_raster(data, 400_000_000)
+    with pytest.raises(TooLarge, match="more than the 1,000,000,000 that are allowed"):
+        decode_raster(sparse_tiff(30_000, 30_000, 9, "u1"))
+    np.save(tmp_path / "x.npy", np.zeros((10, 20, 9), np.float32))
+    with pytest.raises(DataError, match="20 x 10 pixels of 9 float32 channels take as much as 900 of"):
+        load_image(tmp_path / "x.npy", 9, any_type=True, max_pixels=899)
+
+
+def test_what_cannot_be_used_is_not_decoded(no_decoding: None, tmp_path: Path) -> None:
+    for kind, channels, wanted, any_type, reason in (
+        ("f8", 400, None, False, "holds float64 values, of which black and white are not known"),
+        ("i2", 1, 1, False, "holds int16 values, of which"),
+        ("f4", 400, 3, True, "has 400 channels, 3 are needed"),
+        ("u1", 5, 4, False, "has 5 channels, 4 are needed"),
+    ):
+        (tmp_path / "x.tif").write_bytes(sparse_tiff(100, 100, channels, kind))
+        np.save(tmp_path / "x.npy", np.zeros((2, 3, channels), kind))
+        for name in ("x.tif", "x.npy"):
+            with pytest.raises(DataError, match=rf"{name}: {reason}"):
+                load_image(tmp_path / name, wanted, any_type=any_type)
+    for kind, channels, reason in (
+        ("f8", 1, "holds float64 values, but class ids are integers"),
+        ("u1", 5, "has 5 channels; a label map has 1, or 3 with"),
+    ):
+        (tmp_path / "x.tif").write_bytes(sparse_tiff(100, 100, channels, kind))
+        with pytest.raises(Refused, match=reason):
+            read_labels(tmp_path / "x.tif")

@@ -5,9 +5,8 @@ from io import BytesIO
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS, Damaged, Refused, decode, identify, load_pixels, orientation, recognize
+from i2i.decoding import MAX_PIXELS, Damaged, Refused, check_data, decode, identify, load_pixels, orientation, recognize
 from i2i.images import open_regular
-from i2i.integrity import broken_chunk
 from i2i.rasters import decode_raster, is_raster
 
 
@@ -31,10 +30,9 @@ def read_labels(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> t
             recognize(file)  # a film of many gigabytes is not read to find that it is none
         data = file.read()
     if is_array:
-        return decode_raster(data, max_pixels), None
+        return decode_raster(data, max_pixels, _check_raster), None
     image = identify(BytesIO(data), max_pixels)
-    if image.format == "PNG" and (broken := broken_chunk(data)):
-        raise Damaged(f"damaged PNG file: {broken}")
+    check_data(image, data)
     if image.format == "JPEG" and image.mode == "L":
         raise Refused("is a gray JPEG, whose compression has changed the class ids", ("save label maps as PNG",))
     if orientation(image, data) != 1:
@@ -52,3 +50,10 @@ def read_labels(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> t
     colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     palette[: len(colours)] = colours
     return np.ascontiguousarray(array[..., None], np.uint8), palette
+
+
+def _check_raster(channels: int, dtype: np.dtype[np.generic]) -> None:
+    if dtype.kind not in "ui":
+        raise Refused(f"holds {dtype} values, but class ids are integers")
+    if channels > 4:
+        raise Refused(f"has {channels} channels; a label map has 1, or 3 with the classes' colours")
