@@ -126,6 +126,12 @@ def test_a_sparse_tiff_may_be_small() -> None:
     assert shortfall_of_tiff({**tags, 259: 50_000, 279: (100, 100)}, (10_000, 10_000), 500) == "", "zstd has no bound"
 
 
+def test_subsampled_colours_take_less() -> None:
+    tags = {259: 1, 258: (8, 8, 8), 277: 3, 279: (150,)}  # 4:2:0 takes 12 bits a pixel
+    assert shortfall_of_tiff({**tags, 262: 6}, (10, 10), 250) == ""
+    assert shortfall_of_tiff({**tags, 262: 2}, (10, 10), 250)
+
+
 def test_sums_of_pixels() -> None:
     import random
 
