@@ -60,10 +60,23 @@ def append(path: str | os.PathLike[str], data: bytes) -> None:
         OSError: The folder is missing or read-only, or the disk is full.
     """
     with Path(path).open("ab", buffering=0) as file:
-        start, written = file.tell(), 0
-        try:
-            while written < len(data):
-                written += file.write(memoryview(data)[written:])
-        except OSError:
-            file.truncate(start)
-            raise
+        append_to(file.fileno(), data)
+
+
+def append_to(file: int, data: bytes) -> None:
+    """Appends to an open file whole or not at all, as long as the process lives and nobody else writes to it.
+
+    Args:
+        file: Its descriptor, opened for appending.
+        data: What to append.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    start, written = os.fstat(file).st_size, 0
+    try:
+        while written < len(data):
+            written += os.write(file, data[written:])
+    except OSError:
+        os.ftruncate(file, start)
+        raise

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from i2i.errors import printable
+
 Say = Callable[[str], None]
 
 LINE_SECONDS = 10.0  # between two plain lines, so quick work stays quiet
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
+    """Prints a line at once, with control characters as escapes: what it tells of may be a stranger's."""
+    print(printable(line), flush=True)
 
 
 def human_size(size: float) -> str:

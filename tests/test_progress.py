@@ -64,3 +64,8 @@ def test_sizes() -> None:
         "3.2 GB",
         "50.0 TB",
     ]
+
+
+def test_what_others_have_named_is_said_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.say("a\x1b[2J\nb\udcff.zip: größer, 大")
+    assert capsys.readouterr().out == "a\\x1b[2J\\nb\\udcff.zip: größer, 大\n"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from i2i.cli.streams import patient_streams
-from i2i.errors import I2IError
+from i2i.errors import I2IError, printable
 
 # Threads that wait for each other spin, by default for so long that another program on the same cores slows training
 # down tenfold (measured on two cores: 0.12 s a step alone, up to 10 s beside one busy process). Shorter costs nothing.
@@ -79,7 +79,8 @@ def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace)
     except Exception as error:  # the last line of defence: a bug is reported as one
         if args.debug:
             raise
-        print(f"internal error: {type(error).__name__}: {error}\n    --debug shows where", file=sys.stderr)
+        about = printable(f"internal error: {type(error).__name__}: {error}")
+        print(f"{about}\n    --debug shows where", file=sys.stderr)
         return 2
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from i2i.cli.pixels import add_max_pixels, max_pixels
+from i2i.progress import Progress, say
 
 if TYPE_CHECKING:
     from i2i.doctor.subject import Subject
@@ -37,11 +38,10 @@ def run(args: argparse.Namespace) -> int:
     from i2i.cli.output import write_text
     from i2i.doctor.duplicates import find_duplicates
     from i2i.doctor.quiet import quiet_libraries
-    from i2i.doctor.report import as_json, facts, printable, text
+    from i2i.doctor.report import as_json, facts, text
     from i2i.doctor.rules import judge, plural
     from i2i.doctor.scan import scan
     from i2i.errors import DataError, I2IError
-    from i2i.progress import Progress
 
     if args.min_size < 1:
         raise I2IError(f"--min-size must be at least 1, got {args.min_size}")
@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     findings = [*judge(subject, looks, args.min_size, limit), *find_duplicates(looks)]
     findings.sort(key=lambda finding: finding.severity)  # errors first
     for line in facts(subject, looks):
-        print(printable(line))
+        say(line)
     for finding in findings:
-        print("\n".join(text(finding)))
+        for line in text(finding):
+            say(line)
     if args.json:
         write_text(as_json(subject, looks, findings), args.json)
     errors = sum(finding.severity == "error" for finding in findings)

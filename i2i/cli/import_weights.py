@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from i2i.errors import I2IError
+from i2i.progress import say
 
 if TYPE_CHECKING:
     from i2i.importing.assembly import Model
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise I2IError(f"{args.out}: cannot be written: {describe_os_error(error)}") from error
     for line in (*notes, *report(model)):
-        print(line)
+        say(line)
     print(args.out)
     return 0
 

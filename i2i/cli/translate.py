@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from i2i.cli.pixels import add_max_pixels, max_pixels
+from i2i.errors import I2IError, printable
+from i2i.progress import say
 
 if TYPE_CHECKING:
     from i2i.inference.folders import Tally
@@ -83,14 +85,13 @@ def run(args: argparse.Namespace) -> int:
     chosen = target
     target = chosen.fitted(translator.codecs(direction)[1])
     if target.format != chosen.format:
-        print(f"written as {target.format}: {chosen.format} does not hold {translator.codecs(direction)[1].about}")
+        say(f"written as {target.format}: {chosen.format} does not hold {translator.codecs(direction)[1].about}")
     options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
     return _translate(translator, digest, options, inputs, target, chain([first], folders), unreadable)
 
 
 def _check_options(args: argparse.Namespace) -> str | None:
     """Checks what argparse does not; returns the format asked for."""
-    from i2i.errors import I2IError
     from i2i.images import WRITERS
 
     if args.batch_size is not None and args.batch_size < 1:
@@ -106,7 +107,6 @@ def _check_options(args: argparse.Namespace) -> str | None:
 
 
 def _check_quality(quality: int | None, format: str) -> None:
-    from i2i.errors import I2IError
     from i2i.inference.targets import LOSSY
 
     if quality is None:
@@ -155,13 +155,12 @@ def _translate(
         refusals = Refusals(lists and lists / "refused.jsonl", keep=not workshop.is_alone)
         manifest = Manifest(lists and lists / "manifest.jsonl", digest, options.deciding(translator.precision.name))
         files = Files(workshop, manifest, options, source, output_codec)
-        print(
+        say(
             f"{info.name}, step {info.step}: {direction} on {translator.device}, {translator.precision.name}; "
-            f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}",
-            flush=True,
+            f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}"
         )
         if lists and not workshop.is_alone:
-            print(f"another job is writing into {lists} as well")
+            say(f"another job is writing into {lists} as well")
         with StopRequest() as stop, Progress("", None, count="images") as progress:
             jobs = name_jobs(inputs.root, folders, target, workshop.folds_case, refusals.add, progress.say)
             translation = FolderTranslation(
@@ -177,33 +176,28 @@ def _translate(
     output = target.folder / (target.file or "")
     _report(tally, refusals, inputs, output)
     if tally.trouble:
-        print(f"OUTPUT {output}: {tally.trouble}", file=sys.stderr)
+        print(printable(f"OUTPUT {output}: {tally.trouble}"), file=sys.stderr)
         return 1
     if stop.number is not None and not tally.is_complete:
-        print("stopped; the same command goes on from here")
+        say("stopped; the same command goes on from here")
         return stop.exit_code
     return 1 if refusals.count else 0
 
 
 def _report(tally: "Tally", refusals: "Refusals", inputs: "Inputs", output: Path) -> None:
     for note, count in sorted(tally.notes.items()):
-        print(f"{count} {'image' if count == 1 else 'images'}: {note}")
+        say(f"{count} {'image' if count == 1 else 'images'}: {note}")
     if tally.replaced:
-        print(f"{tally.replaced} of the translations replaced older ones")
+        say(f"{tally.replaced} of the translations replaced older ones")
     if refusals.count:
-        print("refused:")
+        say("refused:")
         for name, reason in refusals.first:
-            print(f"    {_printable(str(inputs.root / name))}: {reason}")
+            say(f"    {inputs.root / name}: {reason}")
         if refusals.count > len(refusals.first):
-            print(f"    and {refusals.count - len(refusals.first)} more")
+            say(f"    and {refusals.count - len(refusals.first)} more")
         if refusals.path is not None:
-            print(f"    all of them: {refusals.path}")
-    print(
+            say(f"    all of them: {refusals.path}")
+    say(
         f"translated {tally.translated}, skipped {tally.skipped} (done before), refused {refusals.count}; "
         f"{tally.translated / tally.seconds:.1f} images/s; output in {output}"
     )
-
-
-def _printable(name: str) -> str:
-    """Escapes what a file's name may hold and a terminal cannot show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)

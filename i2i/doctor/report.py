@@ -53,7 +53,7 @@ def text(finding: Finding) -> Iterator[str]:
     yield f"    {finding.action}"
     for path, detail in finding.files[:SHOWN]:
         link = "" if not detail else " " if detail.startswith("= ") else ": "
-        yield f"        {printable(path)}{link}{printable(detail)}"
+        yield f"        {path}{link}{detail}"
     if len(finding.files) > SHOWN:
         yield f"        and {len(finding.files) - SHOWN:,} more"
 
@@ -78,11 +78,6 @@ def as_json(subject: Subject, looks: Sequence[Findings], findings: Sequence[Find
         ],
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def printable(text: str) -> str:
-    """Escapes what a file's name may hold and a terminal cannot show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def _group(look: Findings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import threading
 from array import array
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from i2i.atomic import append_to
 from i2i.errors import DataError
 from i2i.images import describe_os_error
 from i2i.locks import locked
@@ -35,7 +37,7 @@ class Manifest:
         options: All that decides a translation besides input and bundle.
 
     Raises:
-        DataError: The file cannot be read or written, or belongs to something else.
+        DataError: The file cannot be read or written, is a link, or belongs to something else.
     """
 
     def __init__(self, path: Path | None, bundle: str, options: dict[str, Any]) -> None:
@@ -49,8 +51,9 @@ class Manifest:
         self._recent: dict[int, tuple[int, int]] = {}
         if path is None:
             return
+        _check_own(path)
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = _open(path)
             with self.held():
                 pass
         except OSError as error:
@@ -82,7 +85,7 @@ class Manifest:
     def _check_there(self) -> None:
         assert self._file is not None and self.path is not None
         try:
-            is_there = os.path.samestat(self.path.stat(), os.fstat(self._file))
+            is_there = os.path.samestat(self.path.lstat(), os.fstat(self._file))
         except FileNotFoundError:
             is_there = False
         if not is_there:
@@ -136,7 +139,7 @@ class Manifest:
             lines.seek(self._read)
             line = lines.read()
         if _parse(line) is not None:
-            _append(self._file, b"\n")
+            append_to(self._file, b"\n")
             self._catch_up()
         elif self._read or _START.startswith(line[: len(_START)]):
             os.ftruncate(self._file, self._read)
@@ -183,7 +186,7 @@ class Manifest:
         values = (input, output, self.bundle if is_made else None, self.options, list(size), input_bytes)
         line = json.dumps(dict(zip(_KEYS, values, strict=True))).encode() + b"\n"
         with self.held():
-            _append(self._file, line)
+            append_to(self._file, line)
             if os.fstat(self._file).st_size == self._read + len(line):  # spares reading it again
                 self._read += len(line)
                 row = _hash(output), _hash(input), input_bytes if is_made else _MASK
@@ -207,6 +210,9 @@ class Refusals:
         count: How many there are.
         first: Name and reason of the first.
         path: The file.
+
+    Raises:
+        DataError: It cannot be replaced, or is a link.
     """
 
     def __init__(self, path: Path | None, shown: int = 20, *, keep: bool = False) -> None:
@@ -214,8 +220,14 @@ class Refusals:
         self.count = 0
         self.first: list[tuple[str, str]] = []
         self._file: int | None = None
-        if path is not None and not keep:
-            path.unlink(missing_ok=True)
+        if path is None:
+            return
+        _check_own(path)
+        if not keep:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise DataError(f"{path}: {describe_os_error(error, 'written')}") from error
 
     def add(self, name: str, reason: str) -> None:
         self.count += 1
@@ -226,9 +238,9 @@ class Refusals:
         line = json.dumps({"input": name, "reason": reason}).encode() + b"\n"
         try:
             if self._file is None:
-                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+                self._file = _open(self.path)
             with locked(self._file):
-                _append(self._file, line)
+                append_to(self._file, line)
         except OSError:  # a full disk may be the very reason; the terminal still tells
             self.path = None
 
@@ -238,12 +250,25 @@ class Refusals:
             self._file = None
 
 
-def _append(file: int, line: bytes) -> None:
-    """Writes a line whole or not at all; the file is locked."""
-    written = os.write(file, line)
-    if written != len(line):
-        os.ftruncate(file, os.fstat(file).st_size - written)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _check_own(path: Path) -> None:
+    """Refuses what is no file of the folder itself: a link may lead anywhere.
+
+    Raises:
+        DataError: There is something else.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # opening it tells why
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "no regular file"
+        hints = ["move it away, or choose another OUTPUT"]
+        raise DataError(f"{path}: is {kind}, and a list of this folder lies in it as a file", hints)
+
+
+def _open(path: Path) -> int:
+    """Opens a list to add to it, and no link that has taken its place meanwhile."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -2,15 +2,20 @@
 
 import errno
 import os
+import re
 import shutil
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from i2i.errors import DataError
 from i2i.locks import try_lock
 
 WORKSHOPS = ".i2i"  # inside of OUTPUT
+_NAME = re.compile("[0-9a-f]{32}")
+_LOCK = "lock"
 
 
 class Workshop:
@@ -27,6 +32,7 @@ class Workshop:
         folds_case: Whether OUTPUT takes names that differ only by case for the same name.
 
     Raises:
+        DataError: Something else is called ``OUTPUT/.i2i``, such as a link, which might lead out of OUTPUT.
         OSError: OUTPUT cannot be written.
     """
 
@@ -34,23 +40,21 @@ class Workshop:
         self.folder = folder
         self._path, self._lock = _enter(folder / WORKSHOPS)
         self.is_alone = self._sweep()
-        self.folds_case = (self._path / "LOCK").exists()
+        self.folds_case = (self._path / _LOCK.upper()).exists()
 
     def _sweep(self) -> bool:
-        """Removes what killed jobs have left; returns whether there is no living one."""
+        """Removes what killed jobs have left, and nothing else; returns whether there is no living one."""
         is_alone = True
         for path in (self.folder / WORKSHOPS).iterdir():
-            if path == self._path:
+            if path == self._path or not _NAME.fullmatch(path.name):
                 continue
             with suppress(OSError):  # it ends at this moment, or is not ours to remove
-                file = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    taken = try_lock(file)
-                    is_alone &= taken is not False
-                    if taken:
-                        shutil.rmtree(path)
-                finally:
-                    os.close(file)
+                if not stat.S_ISDIR(path.lstat().st_mode):
+                    continue
+                if not (path / _LOCK).is_symlink() and (path / _LOCK).is_file():
+                    is_alone &= _remove_unless_alive(path)
+                else:
+                    path.rmdir()  # of a job that was killed before it had its lock: empty
         return is_alone
 
     def part(self) -> Path:
@@ -77,7 +81,8 @@ class Workshop:
 
     def close(self) -> None:
         os.close(self._lock)
-        shutil.rmtree(self._path, ignore_errors=True)
+        with suppress(OSError):  # the next job removes it
+            _remove(self._path)
         with suppress(OSError):  # other jobs are in there
             self._path.parent.rmdir()
 
@@ -89,19 +94,46 @@ class Workshop:
 
 
 def _enter(workshops: Path) -> tuple[Path, int]:
-    """Makes a workshop and locks it; again where another job has swept it away in between."""
+    """Makes a workshop and locks it, again where another job has swept it away in between."""
     for trials in range(100):
         path = workshops / uuid.uuid4().hex
         try:
-            workshops.mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                workshops.mkdir()
+            if not stat.S_ISDIR(workshops.lstat().st_mode):
+                raise DataError(
+                    f"{workshops}: is a link or a file, and must be a folder in OUTPUT",
+                    ["move it away, or choose another OUTPUT"],
+                )
             path.mkdir()
-            file = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            file = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except (FileNotFoundError, FileExistsError):
             if trials == 99:
                 raise
             continue
         with suppress(FileNotFoundError):
-            if try_lock(file) is not False and (path / "lock").stat().st_ino == os.fstat(file).st_ino:
+            if try_lock(file) is not False and (path / _LOCK).stat().st_ino == os.fstat(file).st_ino:
                 return path, file
         os.close(file)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _remove_unless_alive(path: Path) -> bool:
+    """Removes a workshop that no living job has locked; returns whether there is no such job."""
+    file = os.open(path / _LOCK, os.O_RDWR)
+    try:
+        taken = try_lock(file)
+        if taken:
+            _remove(path)
+    finally:
+        os.close(file)
+    return taken is not False
+
+
+def _remove(path: Path) -> None:
+    """Removes a workshop: its files, no folder in it, and at last the lock, by which the next job would know it."""
+    for part in path.iterdir():
+        if part.name != _LOCK:
+            part.unlink(missing_ok=True)
+    (path / _LOCK).unlink(missing_ok=True)
+    path.rmdir()

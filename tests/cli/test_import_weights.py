@@ -342,3 +342,15 @@ def test_gray_translations_of_colours(tmp_path):
     with Image.open(tmp_path / "gray.png") as made:
         assert made.mode == "L" and made.size == (16, 16)
     assert G.out_channels == 1
+
+
+def test_what_others_have_named_is_shown_as_text(tmp_path, capsys):
+    """File names, options and names of tensors come from strangers."""
+    escape = "\x1b[2J"
+    save(tmp_path / f"{escape}_net_G.pth", unet())
+    (tmp_path / "train_opt.txt").write_text(f"norm: {escape}\n")
+    assert run(tmp_path / f"{escape}_net_G.pth", tmp_path / "out.safetensors") == 0
+    out = capsys.readouterr().out
+    assert "G: \\x1b[2J_net_G.pth: unet, " in out
+    assert "train_opt.txt says norm \\x1b[2J, and batch was taken" in out
+    assert escape not in out

@@ -13,6 +13,7 @@ from i2i.inference.jobs import Files
 from i2i.plugins import sha256
 from tests.bundles import make_image, pixels
 from tests.cli.translating import check_end, check_truth, contents, lines, refusals, seen, translate
+from tests.test_hostile_bundles import ESCAPE, assemble, parts
 
 GIVEN_UP = r"given up after \d+ failures in a row, the last one: its translation cannot be written: "
 
@@ -205,3 +206,56 @@ def test_a_link_that_leads_nowhere_is_somebodys(model, tmp_path):
     assert (tmp_path / "out/a.png").is_symlink()
     assert translate(model, tmp_path / "in", tmp_path / "out", "--overwrite") == 0
     assert not (tmp_path / "out/a.png").is_symlink() and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("leads", ["to a folder", "nowhere"])
+def test_a_workshop_that_is_a_link_is_refused_and_nothing_behind_it_is_touched(leads, model, photos, tmp_path, capsys):
+    out, documents = tmp_path / "out", tmp_path / "documents"
+    out.mkdir()
+    (out / ".i2i").symlink_to("../documents")
+    if leads == "to a folder":
+        (documents / "thesis").mkdir(parents=True)
+        (documents / "thesis/text").write_text("years of work")
+    assert translate(model, photos, out) == 2
+    assert capsys.readouterr().err.startswith(f"{out}/.i2i: is a link or a file, and must be a folder in OUTPUT")
+    if leads == "to a folder":
+        assert [path.name for path in documents.rglob("*")] == ["thesis", "text"]
+    else:
+        assert not documents.exists()
+
+
+@pytest.mark.parametrize("kind", ["a link", "a link that leads nowhere", "no regular file"])
+@pytest.mark.parametrize("name", ["manifest.jsonl", "refused.jsonl"])
+def test_a_list_that_is_no_file_of_the_folder_is_refused(name, kind, model, photos, tmp_path, capsys):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.jsonl"
+    out.mkdir()
+    (photos / "bad.png").touch()
+    if kind == "no regular file":
+        (out / name).mkdir()
+    else:
+        (out / name).symlink_to(elsewhere)
+    if kind == "a link":
+        elsewhere.touch()
+    assert translate(model, photos, out) == 2
+    expected = f"{out / name}: is {kind.split(' that')[0]}, and a list of this folder lies in it as a file"
+    assert capsys.readouterr().err.startswith(expected)
+    assert not elsewhere.exists() or not elsewhere.read_bytes()
+    assert not seen(out) and not (out / ".i2i").exists()
+    (out / name).rmdir() if kind == "no regular file" else (out / name).unlink()
+    assert translate(model, photos, out) == 1
+    assert refusals(out) == {"bad.png": "is empty (0 bytes)"} and len(lines(out / "manifest.jsonl")) == 3
+
+
+def test_nothing_that_others_have_named_reaches_the_terminal_raw(model, tmp_path, capsys):
+    header, metadata, content = parts(model)
+    bundle = assemble(tmp_path / "model.safetensors", header, metadata | {"name": f"a{ESCAPE}\r\nb"}, content)
+    for name in (f"{ESCAPE}.png", f"{ESCAPE}.jpg"):
+        make_image(tmp_path / "in" / name)
+    (tmp_path / "in" / f"bad{ESCAPE}\n.png").touch()
+    assert translate(bundle, tmp_path / "in", tmp_path / "out") == 1
+    output = capsys.readouterr()
+    shown = r"\x1b]0;owned\x07\x1b[2J"
+    assert f"a{shown}\\r\\nb, step 0: a2b on " in output.out
+    assert f"keep their suffix, as in {shown}.jpg.png\n" in output.out
+    assert f"    {tmp_path}/in/bad{shown}\\n.png: is empty" in output.out
+    assert all(line.isprintable() for line in (output.out + output.err).split("\n"))

@@ -47,6 +47,14 @@ def test_odd_things_with_names_of_images(root, capsys):
     assert "\\udcff\\n.png: is empty (0 bytes)\n" in capsys.readouterr().out
 
 
+def test_a_folder_that_others_have_named_is_shown_as_text(tmp_path, capsys):
+    put(tmp_path / "set\x1b[2J/black.png", np.zeros((70, 80, 3), np.uint8))
+    _, found, _ = doctor(tmp_path / "set\x1b[2J")
+    assert "in set\x1b[2J: 1" in found["flat"]["title"]
+    out = capsys.readouterr().out
+    assert "set\\x1b[2J: 1 image, " in out and "of one colour only in set\\x1b[2J: 1\n" in out and "\x1b" not in out
+
+
 def test_unreadable(root, capsys):
     """The middle of a file is damaged as well as its end: every pixel is decoded."""
     data = put(root / "trainA/cut.png").read_bytes()

@@ -1,5 +1,6 @@
 """The lists that an output folder keeps."""
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,13 @@ def test_a_line_that_does_not_fit_onto_the_disk_leaves_nothing(path, monkeypatch
     before = path.read_bytes()
     manifest = opened(path)
     write = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+
+    def until_full(file, data):
+        if path.stat().st_size > len(before):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data[:10])
+
+    monkeypatch.setattr(os, "write", until_full)
     with pytest.raises(OSError, match="No space left"):
         manifest.append("c.png", "c.jpg", 300, (4, 3))
     assert path.read_bytes() == before
@@ -141,10 +148,21 @@ def test_a_line_cut_off_by_a_job_that_was_killed_meanwhile_does_not_spoil_the_ne
     assert [json.loads(line)["output"] for line in path.read_text().splitlines()] == ["a.png", "b.png", "d.png"]
 
 
-@pytest.mark.parametrize("action", ["removed", "replaced"])
+def test_a_list_that_the_system_takes_in_parts_is_whole(path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+    opened(path).append("c.png", "c.jpg", 300, (4, 3))
+    assert opened(path).is_done("c.png", "c.jpg", 300)
+
+
+@pytest.mark.parametrize("action", ["removed", "replaced", "moved, with a link to it,"])
 def test_a_list_that_is_removed_meanwhile_ends_the_job(action, path):
     manifest = opened(path)
-    path.unlink()
+    if action.startswith("moved"):
+        path.rename(path.with_name("moved"))
+        path.symlink_to("moved")
+    else:
+        path.unlink()
     if action == "replaced":
         path.touch()
     with pytest.raises(OSError, match="manifest.jsonl was removed or replaced meanwhile"):
@@ -188,3 +206,10 @@ def test_refusals_of_jobs_that_run_together_are_all_kept(tmp_path):
     first.add("c.png", "is empty")
     listed = [json.loads(line)["input"] for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
     assert listed == ["a.png", "b.png", "c.png"]
+
+
+def test_a_list_of_refusals_that_becomes_a_link_is_not_followed(tmp_path):
+    refusals = Refusals(tmp_path / "refused.jsonl")
+    (tmp_path / "refused.jsonl").symlink_to(tmp_path / "elsewhere")
+    refusals.add("a.png", "is empty")
+    assert refusals.path is None and refusals.count == 1 and not (tmp_path / "elsewhere").exists()

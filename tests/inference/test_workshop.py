@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from i2i.errors import DataError
 from i2i.inference import workshop as module
-from i2i.locks import locked, try_lock
 from i2i.inference.workshop import Workshop
+from i2i.locks import locked, try_lock
 
 
 def listing(folder):
@@ -34,11 +35,52 @@ def test_what_a_killed_job_has_left_is_removed_and_no_more(tmp_path):
         Workshop(pathlib.Path({str(tmp_path)!r})).part().touch()
         os._exit(1)"""
     subprocess.run([sys.executable, "-c", code], check=False)
-    (tmp_path / ".i2i/half_made").mkdir()  # killed before it had its lock
+    (tmp_path / ".i2i" / ("0" * 32)).mkdir()  # killed before it had its lock
     (tmp_path / "precious").mkdir()
     with Workshop(tmp_path) as living:
         assert living.is_alone and len(listing(tmp_path)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_what_no_job_has_left_stays(tmp_path):
+    """Folders of other names, without a lock, with folders in them, links: here and behind them."""
+    workshops, elsewhere = tmp_path / "out/.i2i", tmp_path / "elsewhere"
+    mine = {
+        workshops / "documents/lock", workshops / ("A" * 32) / "lock", workshops / ("1" * 32) / "text",
+        workshops / ("2" * 32) / "deep/text", workshops / ("2" * 32) / "lock", elsewhere / "lock", elsewhere / "text",
+    }  # fmt: skip
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (workshops / ("3" * 32)).symlink_to(elsewhere)
+    (workshops / ("4" * 32)).mkdir()
+    (workshops / ("4" * 32) / "lock").symlink_to(elsewhere / "lock")
+    (workshops / ("4" * 32) / "text").touch()
+    before = sorted(tmp_path.rglob("*"))
+    Workshop(tmp_path / "out").close()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_was_killed_while_it_was_removed_is_removed(tmp_path, monkeypatch):
+    """The lock goes last, so that the next job knows what it finds."""
+    left = Workshop(tmp_path)
+    for _ in range(3):
+        left.part().touch()
+    unlink, calls = Path.unlink, []
+
+    def die(path, missing_ok=False):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", die)
+    with pytest.raises(KeyboardInterrupt):
+        left.close()
+    monkeypatch.undo()
+    assert len(listing(tmp_path)) == 1
+    Workshop(tmp_path).close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_jobs_that_come_and_go_do_not_disturb_each_other(tmp_path):
@@ -85,7 +127,7 @@ def test_where_the_file_system_has_no_locks_nothing_of_others_is_removed(tmp_pat
 
 def test_a_name_that_is_taken(tmp_path):
     (tmp_path / ".i2i").touch()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(DataError, match=r"\.i2i: is a link or a file, and must be a folder in OUTPUT"):
         Workshop(tmp_path)
     with pytest.raises(FileNotFoundError):
         Workshop(tmp_path / "nowhere")
