@@ -1,22 +1,26 @@
 """The pickles within files of ``torch.save``, followed without making anything but plain data.
 
-Whatever is not an instruction that ``torch.save`` writes, a function that rebuilds a dense tensor, or a tensor that the
-file has the bytes of, is refused.
+Whatever is not an instruction that ``torch.save`` writes, a function that rebuilds a tensor or a plain collection, or a
+tensor that the file has the bytes of, is refused. So is what makes much of little: a pickle may have a thousand copies
+made of the same list.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pickletools import genops
 from types import NoneType
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 _MAX_INSTRUCTIONS = 1 << 21  # a tensor takes about 50
 _MAX_DEPTH = 100
-_MAX_SHARING = 4  # how many times a file's size its tensors may hold, as views of the same memory
+_MAX_SHARING = 4  # how many times a file's size its tensors may hold, as views of the same memory; texts likewise
+_MAX_TUPLE_KEYS = 10_000  # whose hashes a stranger can make equal, so that each is compared with all others
 _STORAGES = {
     f"torch.{name}Storage": size
     for size, names in {
@@ -30,7 +34,13 @@ _STORAGES = {
 } | {"torch.storage.UntypedStorage": 1}
 _REBUILD = "torch._utils._rebuild_"
 _TENSORS = {f"{_REBUILD}tensor": 4, f"{_REBUILD}tensor_v2": 6, f"{_REBUILD}tensor_v3": 7}  # -> arguments, at least
-_FUNCTIONS = {"collections.OrderedDict", "torch.Size", "torch.device", "_codecs.encode", f"{_REBUILD}parameter"}
+_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+_FUNCTIONS = {
+    *("collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.bytearray", "builtins.complex"),
+    *("torch.Size", "torch.device", "torch.serialization._get_layout", "torch.Tensor", "_codecs.encode", _FROM_TYPE),
+    *(f"{_REBUILD}parameter", f"{_REBUILD}parameter_with_state", f"{_REBUILD}sparse_tensor"),
+}
+_PLAIN_KEYS = (str, int, float, bool, NoneType)
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -57,8 +67,12 @@ class Storage:
     itemsize: int
 
 
+@dataclass(frozen=True)
 class _Tensor:
-    """Stands for a tensor."""
+    """Stands for a tensor of so many bytes, and what is kept with it."""
+
+    nbytes: int
+    attributes: tuple[Any, ...] = ()
 
 
 def _culprit(pickle: BytesIO) -> str | None:
@@ -67,7 +81,7 @@ def _culprit(pickle: BytesIO) -> str | None:
     name = None
     for count, (code, argument, _) in enumerate(genops(pickle)):
         if code.name in ("GLOBAL", "INST"):
-            name = str(argument).replace(" ", ".")
+            name = _name_of(str(argument))
         elif code.name == "STACK_GLOBAL":
             name = ".".join(words)
         elif isinstance(argument, str):
@@ -75,6 +89,11 @@ def _culprit(pickle: BytesIO) -> str | None:
         if count == _MAX_INSTRUCTIONS or (name and not _is_known(name)):
             break
     return name if name and not _is_known(name) else None
+
+
+def _name_of(argument: str) -> str:
+    """Names what an instruction imports, as Python 3 does."""
+    return re.sub(r"^__builtin__\.", "builtins.", argument.replace(" ", "."))
 
 
 def _is_known(name: str) -> bool:
@@ -99,6 +118,8 @@ class PickleWalk:
         self._views: dict[str, Any] = {}
         self._find = find
         self._room = _MAX_SHARING * size
+        self._tuple_keys = _MAX_TUPLE_KEYS
+        self._items = self._letters = 0  # that calls may still take
 
     def check(self, pickle: BytesIO) -> Any:
         """Follows one pickle to its end and returns what it holds.
@@ -107,6 +128,7 @@ class PickleWalk:
             Unsound: It holds more than data, or does not fit the file.
         """
         begin = pickle.tell()
+        self._items, self._letters = 0, _MAX_SHARING * (len(pickle.getbuffer()) - begin)
         try:
             value = self._follow(pickle)
         except Exception:
@@ -114,6 +136,8 @@ class PickleWalk:
             culprit = _culprit(pickle)
             if culprit is None:
                 raise
+            if culprit.startswith(_REBUILD):
+                raise Unsound(f"it holds a kind of tensor that is not read here: {culprit!r}") from None
             raise Unsound(f"it was refused because it could run code: it asks for {culprit!r}") from None
         _check_tree(value, room=_MAX_SHARING * (pickle.tell() - begin))
         return value
@@ -127,6 +151,7 @@ class PickleWalk:
             if count == _MAX_INSTRUCTIONS:
                 raise Unsound("it describes more than a file of tensors would")
             name = code.name
+            self._items += 1
             if name in _LITERALS:
                 stack.append(argument)
             elif name in _CONSTANTS:
@@ -136,7 +161,7 @@ class PickleWalk:
             elif name == "EMPTY_DICT":
                 stack.append({})
             elif name == "GLOBAL":
-                stack.append(_known(argument.replace(" ", ".")))
+                stack.append(_known(_name_of(argument)))
             elif name in ("BINPUT", "LONG_BINPUT"):
                 memo[argument] = stack[-1]
             elif name in ("BINGET", "LONG_BINGET"):
@@ -155,7 +180,7 @@ class PickleWalk:
                 _as(list, stack[-1]).extend(items)
             elif name in ("SETITEM", "SETITEMS"):
                 items, stack = ([stack.pop(-2), stack.pop()], stack) if name == "SETITEM" else (stack, marks.pop())
-                _as(dict, stack[-1]).update(_pairs(zip(items[::2], items[1::2], strict=True)))
+                _as(dict, stack[-1]).update(self._pairs(zip(items[::2], items[1::2], strict=True)))
             elif name == "BINPERSID":
                 stack.append(self._storage(*_as(tuple, stack.pop())))
             elif name == "REDUCE":
@@ -193,22 +218,51 @@ class PickleWalk:
 
     def _call(self, function: str, arguments: tuple[Any, ...]) -> Any:
         """Stands in for the functions that files of tensors need, and for no others."""
+        self._charge(arguments)
         if function in _TENSORS and len(arguments) >= _TENSORS[function]:
             return self._tensor(arguments[6] if function.endswith("_v3") else None, *arguments[:4])
         match function.removeprefix(_REBUILD), arguments:
             case "parameter", (_Tensor() as data, bool(), _):
                 return data
+            case "parameter_with_state", (_Tensor() as data, bool(), dict(hooks), state) if not hooks:
+                return _with_attributes(data, state)
+            case "sparse_tensor", (str(), tuple(parts)):
+                return self._sparse(parts)
+            case "torch._tensor._rebuild_from_type_v2", (
+                _Global(name=inner),
+                _Global(name="torch.Tensor"),
+                tuple(rest),
+                state,
+            ) if inner in _TENSORS or inner == f"{_REBUILD}sparse_tensor":
+                return _with_attributes(self._call(inner, rest), state)
             case "collections.OrderedDict", ():
                 return {}
             case "collections.OrderedDict", (list(pairs),):  # as Python 2 wrote it
-                return _pairs(_as(list, pair) for pair in pairs)
+                return self._pairs(_as(list, pair) for pair in pairs)
+            case "collections.Counter", (dict(counts),):
+                return dict(counts)
+            case "builtins.set", (list(items),):
+                return tuple(map(self._key, items))
+            case "builtins.bytearray", () | (str(),) | (str(), "latin-1"):
+                return arguments
+            case "builtins.complex", (float(), float()):
+                return complex(*arguments)
             case "torch.Size", (tuple(sides),) if all(map(_is_count, sides)):
                 return sides
             case "torch.device", (str(), *_):
                 return arguments
+            case "torch.serialization._get_layout", (str(name),):
+                return name
             case "_codecs.encode", (str(text), "latin1"):  # bytes
                 return text
         raise Unsound(f"it was refused because it could run code: it calls {function!r} in a way of its own")
+
+    def _charge(self, arguments: tuple[Any, ...]) -> None:
+        """Counts what calls take. Where nothing is passed twice, every item has an instruction, every letter a byte."""
+        self._items -= sum(len(value) for value in arguments if isinstance(value, (list, tuple, dict)))
+        self._letters -= sum(len(value) for value in arguments if isinstance(value, str))
+        if self._items < 0 or self._letters < 0:
+            raise Unsound("it makes many copies of the same values, which would fill the memory")
 
     def _tensor(self, dtype: Any, storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
         storage, shape, strides = _as(Storage, storage), _as(tuple, shape), _as(tuple, strides)
@@ -222,7 +276,32 @@ class PickleWalk:
         self._room -= count * itemsize
         if self._room < 0:
             raise Unsound(f"a tensor of shape {list(shape)} is larger than the file: its values repeat")
-        return _Tensor()
+        return _Tensor(count * itemsize)
+
+    def _sparse(self, parts: tuple[Any, ...]) -> _Tensor:
+        inner = [part for part in parts if isinstance(part, _Tensor)]
+        size = sum(tensor.nbytes for tensor in inner)
+        self._room -= size  # is looked through when it is read
+        if self._room < 0:
+            raise Unsound("its sparse tensors are larger than the file: their values repeat")
+        return _Tensor(size, tuple(inner))
+
+    def _pairs(self, pairs: Iterable[Any]) -> dict[Any, Any]:
+        return {self._key(key): value for key, value in pairs}
+
+    def _key(self, key: Any) -> Any:
+        """Checks a key. Deeply nested ones would end the process when hashed; equal hashes would take forever."""
+        items = key if isinstance(key, tuple) else (key,)
+        if isinstance(key, tuple):
+            self._tuple_keys -= 1
+            self._charge((key,))
+        if not all(
+            isinstance(item, _PLAIN_KEYS) and (not isinstance(item, int) or abs(item) < 1 << 60) for item in items
+        ):
+            raise Unsound("a key of its dictionaries is neither text nor a number")
+        if self._tuple_keys < 0:
+            raise Unsound(f"its dictionaries have more than {_MAX_TUPLE_KEYS} keys that are tuples")
+        return key
 
 
 def _known(name: str) -> _Global:
@@ -241,14 +320,12 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
 
 
-def _pairs(pairs: Iterable[Any]) -> dict[Any, Any]:
-    """Makes a dict. Only plain keys: to hash deeply nested ones would end the process."""
-    found = {}
-    for key, value in pairs:
-        if not isinstance(key, (str, int, float, bool, NoneType)):
-            raise Unsound("a key of its dictionaries is neither text nor a number")
-        found[key] = value
-    return found
+def _with_attributes(tensor: _Tensor, state: Any) -> _Tensor:
+    """Gives a tensor attributes of its own; to replace those that it has would change what it does."""
+    for name in _as(dict, state):
+        if hasattr(nn.Parameter, _as(str, name)):
+            raise Unsound(f"it was refused because it could run code: it sets the attribute {name!r} of a tensor")
+    return replace(tensor, attributes=(*tensor.attributes, *state.values()))
 
 
 def _check_tree(value: Any, room: int) -> None:
@@ -261,5 +338,7 @@ def _check_tree(value: Any, room: int) -> None:
             raise Unsound("its collections are nested too deeply, or hold themselves")
         if isinstance(node, dict):
             todo += [(child, depth + 1) for child in node.values()]
+        elif isinstance(node, _Tensor):
+            todo += [(child, depth + 1) for child in node.attributes]
         elif isinstance(node, (list, tuple)):
             todo += [(child, depth + 1) for child in node]

@@ -63,6 +63,8 @@ VALID = {
     "empty": {"none": torch.zeros(0, 3), "scalar": torch.tensor(2.0)},
     "kinds": [torch.ones(2, dtype=d) for d in (torch.half, torch.bfloat16, torch.bool, torch.uint8, torch.cfloat)],
     "others": {"size": torch.Size([1, 2]), "device": torch.device("cpu"), "dtype": torch.float16},
+    "collections": [{1, "a", None, (1, 2)}, set(), bytearray(b"ab"), bytearray(), 1 + 2j, {(1, "a"): 2, (): 3}],
+    "schedule": torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([torch.ones(1)]), [3, 3, 5]).state_dict(),
     "shared": (lambda x: [x, x, x[1:]])(torch.arange(4.0)),
 }
 
@@ -80,6 +82,30 @@ def test_kinds_without_a_storage_of_their_own(tmp_path):
     torch.save(saved, tmp_path / "x.pth")
     found = load_torch_file(tmp_path / "x.pth")
     assert equal(found["u"], saved["u"]) and equal(found["f"].float(), saved["f"].float())
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse:UserWarning", "ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_tensors_of_other_kinds_are_read(tmp_path, is_archive):
+    noted, tagged = torch.ones(2), nn.Parameter(torch.ones(3))
+    noted.note, tagged.tag = "x", [torch.zeros(1)]
+    dense = torch.tensor([[0.0, 2], [0, 3]])
+    saved = {"noted": noted, "tagged": tagged, "buffer": nn.Buffer(dense)}
+    saved |= {"coo": dense.to_sparse(), "csr": dense.to_sparse_csr(), "layout": torch.sparse_coo}
+    torch.save(saved, tmp_path / "x.pth", _use_new_zipfile_serialization=is_archive)
+    found = load_torch_file(tmp_path / "x.pth")
+    assert found["noted"].note == "x" and equal(found["tagged"].tag, tagged.tag) and found["layout"] == saved["layout"]
+    assert equal(found["buffer"], dense) and equal(found["noted"], torch.ones(2))
+    assert all(
+        found[kind].layout == saved[kind].layout and equal(found[kind].to_dense(), dense) for kind in ("coo", "csr")
+    )
+
+
+def test_tensors_that_are_not_read_are_not_said_to_run_code(tmp_path):
+    torch.save(torch.ones(2, device="meta"), tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="a kind of tensor that is not read here: .*meta") as error:
+        load_torch_file(tmp_path / "x.pth")
+    assert "code" not in str(error.value)
 
 
 def test_files_of_2017_are_read(tmp_path):
@@ -122,6 +148,18 @@ def laughs():
     return body
 
 
+def attributed(**state):
+    hooks = call("collections.OrderedDict")
+    arguments = (storage(1), number(0), numbers(1), numbers(1), b"\x89", hooks)
+    rebuild = name(f"{REBUILD}tensor_v2"), name("torch.Tensor"), group(*arguments), mapping(**state)
+    return call("torch._tensor._rebuild_from_type_v2", *rebuild)
+
+
+def repeated(function, body, times, *more):
+    """Calls a function of the same value again and again."""
+    return body + b"q\0](" + (name(function) + group(b"h\0", *more) + b"R") * times + b"e"
+
+
 def nested(count, opening=b"](", closing=b"e"):
     return opening * count + closing * count
 
@@ -145,6 +183,22 @@ RUNS_CODE = {
         archive(pickled(name("collections.OrderedDict") + b")R" + mapping(__class__=number(1)) + b"b")),
         "attr",
     ),
+    "attribute": (archive(pickled(attributed(numel=number(1)))), "sets the attribute 'numel'"),
+    "class of a tensor": (archive(pickled(attributed(__class__=name("torch.Size")))), "sets the attribute"),
+    "data of a parameter": (
+        archive(pickled(call(f"{REBUILD}parameter_with_state", ONE, b"\x88", b"}", mapping(data=ONE)))),
+        "sets the attribute 'data'",
+    ),
+    "hooks": (
+        archive(pickled(call(f"{REBUILD}parameter_with_state", ONE, b"\x88", mapping(a=name("torch.Size")), b"}"))),
+        "with_state",
+    ),
+    "rebuilt by anything": (
+        archive(
+            pickled(call("torch._tensor._rebuild_from_type_v2", *map(name, ("torch.Size", "torch.Tensor")), b")}"))
+        ),
+        "from_type",
+    ),
     "methods": (archive(pickled(name("collections.OrderedDict") + b")R" + mapping(items=number(1)) + b"b")), "attr"),
     "legacy": (legacy(call("os.system", word("true"))), "os.system"),
     "in the head": (pickled(call("os.system", word("true"))), "os.system"),
@@ -161,7 +215,7 @@ TAKES_MEMORY = {
     "tensor class": (archive(pickled(call("torch.FloatTensor", number(HUGE)))), "FloatTensor"),
     "tensor": (archive(pickled(call("torch.Tensor", number(HUGE)))), "Tensor"),
     "counter": (archive(pickled(call("collections.Counter", word("x")))), "Counter"),
-    "set": (archive(pickled(call("builtins.set", b"]"))), "set"),
+    "set": (archive(pickled(call("builtins.set", number(9)))), "set"),
     "numpy": (archive(pickled(call("numpy.core.multiarray._reconstruct", number(1)))), "numpy"),
     "from numpy": (archive(pickled(call(f"{REBUILD}device_tensor_from_numpy", number(1)))), "numpy"),
     "sparse": (archive(pickled(call(f"{REBUILD}sparse_tensor", number(1)))), "sparse"),
@@ -194,6 +248,42 @@ TAKES_MEMORY = {
     "deep tuples": (archive(pickled(b")" + b"\x85" * 10**5)), "nested too deeply"),
     "deep key": (archive(pickled(b"}" + b")" + b"\x85" * 10**5 + b"Ns")), "a key of its dictionaries"),
     "tensor as a key": (archive(pickled(b"}" + ONE + b"Ns")), "a key of its dictionaries"),
+    "encoded often": (
+        archive(pickled(repeated("_codecs.encode", word("x" * 500_000), 5000, word("latin1")))),
+        "many copies",
+    ),
+    "ordered often": (
+        archive(pickled(repeated("collections.OrderedDict", b"](" + b"](K\1K\2e" * 30_000 + b"e", 10_000))),
+        "many copies",
+    ),
+    "sets often": (archive(pickled(repeated("builtins.set", b"](" + b"N" * 10_000 + b"e", 10_000))), "many copies"),
+    "counters often": (
+        archive(pickled(repeated("collections.Counter", mapping(**{f"k{i}": b"N" for i in range(10_000)}), 10_000))),
+        "many copies",
+    ),
+    "legacy often": (
+        legacy(repeated("_codecs.encode", word("x" * 500_000), 5000, word("latin1"))),
+        "many copies",
+    ),
+    "sparse often": (
+        archive(
+            pickled(
+                group(ONE + b"q\0", *[call(f"{REBUILD}sparse_tensor", word("torch.sparse_coo"), group(b"h\0"))] * 5000)
+            ),
+            {"data/0": b"\0\0\x80\x3f"},
+        ),
+        "sparse",
+    ),
+    "tuples as keys": (
+        archive(pickled(b"}(" + b"".join(group(number(i)) + b"N" for i in range(10_001)) + b"u")),
+        "keys that are tuples",
+    ),
+    "long key often": (archive(pickled(b"(" + b"N" * 10_000 + b"tq\0}(" + b"h\0N" * 9_000 + b"u")), "many copies"),
+    "keys of one hash": (
+        archive(pickled(b"}(" + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(60_000)) + b"u")),
+        "neither text nor a number",
+    ),
+    "attributes that laugh": (archive(pickled(attributed(x=nested(300)))), "nested too deeply"),
     "laughs": (archive(pickled(laughs())), "nested too deeply, or hold themselves"),
     "itself": (archive(pickled(b"]q\0h\0a")), "hold themselves"),
     "long word": (archive(pickled(b"X\xff\xff\xff\xff")), "damaged"),
@@ -242,6 +332,10 @@ DAMAGED = {
     "checksum": (zipped(lambda d, at: d.__setitem__(at + 16, d[at + 16] ^ 1)), "checksum"),
     "encrypted": (zipped(lambda d, at: d.__setitem__(at + 8, 1)), "damaged"),
     "the same name": (TWICE.replace(b"archive/data/1", b"archive/data/0"), "the same name"),
+    "a second pickle": (
+        archive(pickled(ONE), {"data/0": b"\0\0\x80\x3f", "DATA.PKL": pickled(call("torch.Tensor", number(HUGE)))}),
+        "the same name",
+    ),
     "the same place": (overlapping(), "damaged"),
     "no pickle": (archive(pickled(ONE)).replace(b"data.pkl", b"data.pkx"), "no data.pkl"),
     "no records": (b"PK\5\6" + bytes(18), "begins unlike one"),
