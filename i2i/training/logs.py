@@ -12,13 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from i2i.atomic import append, write_atomically
+from i2i.errors import printable
 from i2i.training.board import Board
 
 
 def say(message: str) -> None:
-    """Prints a line; a terminal or pipe that is gone does not end a run."""
+    """Prints lines, control characters as escapes; a terminal or pipe that is gone does not end a run."""
     try:
-        print(message, flush=True)
+        print("\n".join(map(printable, message.split("\n"))), flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
