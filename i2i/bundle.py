@@ -15,18 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from torch import Tensor, nn
 
-from i2i.build import constructor_arguments, parameters_of
+from i2i.build import constructor_arguments, nested_components, parameters_of
 from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.config import node_of
 from i2i.errors import CheckpointError, RegistryError, shortened
-from i2i.meta import limited
+from i2i.meta import filled, limited, on_meta
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.plugins import installed_version, load_plugin_file, loaded_files
-from i2i.registry import PIPELINES, REGISTRIES, Registry
+from i2i.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
 
 __all__ = [
     "FORMAT",
@@ -185,7 +184,7 @@ def _is_owned(inner: Any) -> bool:
     return (
         isinstance(inner, dict)
         and isinstance(inner.get("kind"), str)
-        and inner["kind"] in REGISTRIES
+        and inner["kind"] in NETWORK_KINDS  # a loss, say, would fetch what it compares with
         and isinstance(inner.get("type"), str)
         and isinstance(inner.get("owner"), dict)
         and all(isinstance(value, str) for value in inner["owner"].values())
@@ -232,7 +231,7 @@ def network_of(path: Path, info: BundleInfo, letter: str) -> tuple[Callable[...,
     """Returns the component of one of a bundle's networks and its arguments, as plain data.
 
     Raises:
-        CheckpointError: Its code is not here.
+        CheckpointError: Its code is not here, or it holds what is no network.
     """
     spec = info.networks[letter]
     for inner in spec.get("nested", ()):
@@ -240,7 +239,16 @@ def network_of(path: Path, info: BundleInfo, letter: str) -> tuple[Callable[...,
         _component(path, what, REGISTRIES[inner["kind"]], inner["type"], inner["owner"])
     what = f"the {spec['kind']} {spec['type']!r} of {letter}"
     component = _component(path, what, REGISTRIES[spec["kind"]], spec["type"], spec["owner"])
-    return component, {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+    arguments = {k: v for k, v in spec["arguments"].items() if k in parameters_of(component)}
+    try:
+        kinds = {kind for kind, _ in nested_components(component, arguments)}
+    except Exception as error:  # they may be anything
+        raise misfit(path, error) from error
+    if kinds - NETWORK_KINDS:
+        raise CheckpointError(
+            f"{path}: a bundle holds networks alone, and {letter} asks for a {min(kinds - NETWORK_KINDS)}"
+        )
+    return component, arguments
 
 
 def misfit(path: Path, error: Exception) -> CheckpointError:
@@ -289,17 +297,14 @@ def _network(path: Path, letter: str, construct: Callable[[], nn.Module]) -> nn.
     """Builds a network of the size that the bundle has weights for, and loads them."""
     outline = read_outline(path, letter)
     most = _SPARE + 4 * sum(tensor.numel() for tensor in outline.values())  # reparametrized weights register again
-    with limited(most):
-        network = _on_meta(construct)
-    _compare(network, outline)
-    state = read_state(path, letter)
-    network.load_state_dict(state, assign=True)
-    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-        # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
+
+    def bounded() -> nn.Module:
         with limited(most):
-            network = construct()
-        network.load_state_dict(state)
-    return network.float()
+            return construct()
+
+    network = on_meta(bounded)
+    _compare(network, outline)
+    return filled(network, bounded, read_state(path, letter)).float()
 
 
 def _compare(network: nn.Module, outline: dict[str, Tensor]) -> None:
@@ -310,14 +315,3 @@ def _compare(network: nn.Module, outline: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} is {list(there.shape)} in the file, and {list(own.shape)} in the network")
         if own.is_floating_point() != there.is_floating_point():
             raise ValueError(f"{name} is of the type {there.dtype} in the file, and {own.dtype} in the network")
-
-
-def _on_meta(construct: Callable[[], nn.Module]) -> nn.Module:
-    """Builds a network without memory: its weights are in the bundle, and their initialisation is spared."""
-    try:
-        with torch.device("meta"):
-            return construct()
-    except ValueError:  # an argument out of range
-        raise
-    except Exception:  # a plugin may compute with numbers that the meta device does not have
-        return construct()

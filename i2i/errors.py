@@ -16,6 +16,11 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python or of torch, says that there was not enough memory."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 class I2IError(Exception):
     """Base of all errors that are the user's to solve.
 

@@ -1,14 +1,14 @@
 """Modules on torch's meta device, where tensors have shapes and neither memory nor numbers."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from i2i.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 MAX_PARTS = 20_000  # modules and parameters; the largest networks that people train have some thousands
 
@@ -35,6 +35,24 @@ def on_meta(construct: Callable[[], Any]) -> Any:
             if "overflow" in str(error):  # of a size: what has none here has none elsewhere
                 raise
         return construct().to("meta")
+
+
+def filled(network: "nn.Module", construct: "Callable[[], nn.Module]", state: "Mapping[str, Tensor]") -> "nn.Module":
+    """Gives a module its weights.
+
+    Args:
+        network: As :func:`on_meta` builds it; it takes the tensors themselves.
+        construct: Builds it anew where it has buffers that are computed and not saved, which are then copied into.
+        state: Its ``state_dict``.
+
+    Raises:
+        RuntimeError: The weights do not fit.
+    """
+    network.load_state_dict(state, assign=True)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        network = construct()
+        network.load_state_dict(state)
+    return network
 
 
 @contextmanager

@@ -249,6 +249,8 @@ REGISTRIES = {
     )
 }
 
+NETWORK_KINDS = {registry.kind for registry in (GENERATORS, DISCRIMINATORS, ENCODERS)}
+
 
 def registry_of(kind: str) -> Registry:
     """Finds a registry by its kind, in singular or plural.

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from i2i.errors import CheckpointError
+from i2i.errors import CheckpointError, is_out_of_memory
 from i2i.torch_pickles import PickleWalk, Storage, Unsound
 
 MAX_PICKLE = 1 << 26  # bytes; tensors lie outside of the pickle, which thus holds little more than their names
@@ -38,7 +38,7 @@ def load_torch_file(path: Path, what: str = "file of torch.save") -> Any:
 
     Raises:
         CheckpointError: The file cannot be read, is no file of ``torch.save``, is damaged, or holds more than data, so
-            that it could run code or fill the memory. Archives written with
+            that it could run code or fill the memory, or the memory is full. Archives written with
             ``torch.serialization.set_crc32_options(False)`` count as damaged.
     """
     try:
@@ -53,6 +53,8 @@ def load_torch_file(path: Path, what: str = "file of torch.save") -> Any:
     except OSError as error:
         raise CheckpointError(f"{path}: not a readable {what} ({error.strerror or error})") from error
     except Exception as error:  # a damaged file may raise anything
+        if is_out_of_memory(error):
+            raise CheckpointError(f"{path}: not enough memory to read it as a {what}") from error
         reason = (str(error).splitlines() or [""])[0][:200]
         message = f"{path}: not a readable {what}: it is damaged ({type(error).__name__}: {reason})"
         raise CheckpointError(message) from error

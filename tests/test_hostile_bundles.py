@@ -4,6 +4,8 @@ import copy
 import json
 import struct
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from i2i.bundle import load_bundle, read_info
 from i2i.cli import main
 from i2i.errors import CheckpointError, ConfigError
 from i2i.experiment import Experiment
-from i2i.registry import GENERATORS
+from i2i.registry import GENERATORS, Nested
 from tests.bundles import REPOSITORY, make_bundle
 from tests.hostile_pickles import equal, frugal
 from tests.test_torch_files import damages
@@ -83,6 +85,7 @@ METADATA = {
     "pipeline's owner": (("pipeline_owner",), {"file": "x.py"}),
     "kind of a list": (("networks", "G", "kind"), []),
     "another kind": (("networks", "G", "kind"), "loss"),
+    "a nested loss": (("networks", "G", "nested"), [{"kind": "loss", "type": "perceptual", "owner": {}}]),
     "another component": (("networks", "G", "type"), "unet"),
     "a module": (("networks", "G", "type"), "os:system"),
     "a path": (("networks", "G", "type"), "../../evil"),
@@ -248,6 +251,44 @@ def test_networks_that_need_numbers_are_no_larger_than_the_file(greedy, tmp_path
     header, metadata, content = parts(greedy)
     metadata["networks"]["G"]["arguments"] |= argument
     refused(assemble(tmp_path / "x.safetensors", header, metadata, content))
+
+
+class Judging(nn.Module):
+    """A plugin's generator with a component of another kind within."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        loss: Annotated[Callable[..., nn.Module] | None, Nested("loss")] = None,
+    ) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(in_channels, out_channels, 1)
+        self.loss = loss() if loss is not None else None
+
+    def forward(self, x):
+        return self.out(x)
+
+
+@pytest.mark.parametrize("place", ["network", "nested", "unlisted"])
+def test_nothing_but_networks_is_built(bundle, tmp_path, monkeypatch, place):
+    monkeypatch.setattr("i2i.losses.perceptual.Perceptual.__init__", lambda *_, **__: pytest.fail("was built"))
+    GENERATORS.register("judging")(Judging)
+    try:
+        path = make_bundle(tmp_path / "judging.safetensors", "pix2pix", "generator={type: judging}")
+        load_bundle(path)
+        header, metadata, content = parts(path)
+        spec = metadata["networks"]["G"]
+        if place == "network":
+            spec |= {"kind": "loss", "type": "perceptual", "arguments": {}}
+        else:
+            spec["arguments"]["loss"] = {"type": "perceptual"}
+            inner = {"kind": "loss", "type": "perceptual", "owner": {"distribution": "i2i", "version": "0"}}
+            spec["nested"] = [inner] if place == "nested" else []
+        message = refused(assemble(tmp_path / "x.safetensors", header, metadata, content))
+        assert place != "unlisted" or "a bundle holds networks alone, and G asks for a loss" in message
+    finally:
+        del GENERATORS._local["judging"]
 
 
 def test_damage_anywhere_is_found_or_changes_nothing(bundle, tmp_path):

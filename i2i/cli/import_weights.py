@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i.errors import I2IError
+from i2i.errors import I2IError, is_out_of_memory
 from i2i.progress import say
 
 if TYPE_CHECKING:
@@ -78,12 +78,17 @@ def run(args: argparse.Namespace) -> int:
 
     sources, notes = find_sources(args.paths, args.epoch)
     policies = Policies(args.norm_policy, args.dropout, args.direction)
-    model = assemble(sources, Architectures(args.architecture), policies, args.out.stem)
     try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        save_bundle(args.out, model.info, model.pipeline)
-    except OSError as error:
-        raise I2IError(f"{args.out}: cannot be written: {describe_os_error(error)}") from error
+        model = assemble(sources, Architectures(args.architecture), policies, args.out.stem)
+        try:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            save_bundle(args.out, model.info, model.pipeline)
+        except OSError as error:
+            raise I2IError(f"{args.out}: cannot be written: {describe_os_error(error)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise I2IError(f"{args.out}: not enough memory to import the weights") from error
     for line in (*notes, *report(model)):
         say(line)
     print(args.out)

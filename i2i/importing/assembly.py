@@ -109,7 +109,7 @@ def _read(
         network = import_network(source, tensors, architectures, options)
         if network is not None:
             found.append(network)
-            notes += _disagreement(network, said_by, options)
+            notes += _disagreement(network, said_by, options) + _not_finite(network)
             continue
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         other = what_else(shapes)
@@ -162,6 +162,16 @@ def _disagreement(network: Imported, said_by: str, options: Mapping[str, str]) -
         own = network.told["norm"]
         return [f"{network.source.name}: {said_by} says norm {said}, and {own} was taken"]
     return []
+
+
+def _not_finite(network: Imported) -> list[str]:
+    names = network.not_finite
+    if not names:
+        return []
+    others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [
+        f"{network.source.name}: holds NaN or infinite values, and translates to such: {', '.join(names[:3])}{others}"
+    ]
 
 
 def _unknown(source: Source, shapes: Shapes, other: str | None) -> CheckpointError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,9 +16,10 @@ from i2i.torch_files import load_torch_file
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 _ORIGINAL = re.compile(r"(?P<epoch>.+)_net_(?P<name>[A-Za-z]\w*)\.pth")
-# G_A, netG_A2B, generator_ab; a name that says which way is needed only where there are two generators.
+# G_A, netG_A2B, generator_ab; a name that says which way is needed only where there are two generators. A lone letter
+# is a capital, and has a dash behind it: rgb, gb and db are other words.
 _LOOSE = re.compile(
-    r"(?:.*[_\-. ])?(?:net_?)?(?:G|D|generator|discriminator)_?(?P<way>A2B|B2A|AB|BA|A|B)", re.IGNORECASE
+    r"(?:.*[_\-. ])?(?:(?i:net_?[GD]|generator|discriminator)[_-]?|[GD][_-])(?P<way>(?i:A2B|B2A|AB|BA|A|B))"
 )
 _WRAPPERS = {"module", "_orig_mod"}  # of DataParallel and torch.compile
 _ROOTS = {"model", "net"}  # what all names of the reference's networks begin with
@@ -128,6 +130,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     while _are_wrapped(tensors):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided:
+            raise CheckpointError(f"{path}: the tensor {name} is sparse, and weights are dense")
         if tensor.numel() == 0:
             raise CheckpointError(f"{path}: the tensor {name} {list(tensor.shape)} has no values")
         if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):

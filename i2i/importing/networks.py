@@ -1,17 +1,17 @@
 """A state dict of another project as one of our networks."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.build import build, check_arguments, complete_arguments, find_component, nested_components
+from i2i.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
 from i2i.errors import CheckpointError, ConfigError
 from i2i.importing.architecture import OPTION, Architectures, placed
 from i2i.importing.files import Source
 from i2i.importing.recognition import Guess, recognise
-from i2i.meta import on_meta
+from i2i.meta import filled, on_meta
 from i2i.networks.reference_names import Fitted, first_of, fit_reference, reference_layers, rename
 from i2i.plugins import owner_of
 from i2i.registry import GENERATORS, REGISTRIES
@@ -30,6 +30,7 @@ class Imported:
         assumed: Arguments that the tensors could not tell, and why the value was taken.
         left_out: Names of tensors that the network has no use for.
         network: With the weights, on the CPU.
+        not_finite: Names of tensors in the file with values that are NaN or infinite.
     """
 
     source: Source
@@ -40,6 +41,7 @@ class Imported:
     assumed: dict[str, str]
     left_out: list[str]
     network: nn.Module
+    not_finite: list[str] = field(default_factory=list)
 
     def spec(self) -> dict[str, Any]:
         """What a bundle says of the network, its origin included."""
@@ -95,10 +97,12 @@ def import_network(
 
     try:
         network = on_meta(construct)
-    except (ConfigError, ValueError) as error:
+    except Exception as error:  # sizes may overflow, and constructors of others may raise anything
+        reason = error.problems[0].message if isinstance(error, ConfigError) else failure(error)
+        if given and not isinstance(error, ConfigError):
+            raise ConfigError([node.problem(f"cannot be built: {reason}")]) from error
         if given:
             raise
-        reason = error.problems[0].message if isinstance(error, ConfigError) else error
         raise CheckpointError(f"{source.path}: taken for {guess.type}, which cannot be built so: {reason}") from error
     fitted = _fit(network, tensors)
     if fitted.problems:
@@ -108,6 +112,8 @@ def import_network(
             f"{source.path}: taken for {guess.type} with {shown}, which does not fit in {count}",
             [*first_of(fitted.problems), f"if it is another network, say which: {OPTION} '{{type: NAME, …}}'"],
         )
+    kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    state = {name: tensor.to(kinds[name]) for name, tensor in fitted.tensors.items()}
     return Imported(
         source,
         guess.kind,
@@ -116,7 +122,8 @@ def import_network(
         told,
         {key: why for key, why in guess.assumed.items() if key not in given},
         fitted.left_out,
-        _filled(network, fitted.tensors, construct),
+        filled(network, construct, state),
+        [name for name, tensor in tensors.items() if not tensor.isfinite().all()],
     )
 
 
@@ -157,15 +164,3 @@ def _fit(network: nn.Module, tensors: Mapping[str, Tensor]) -> Fitted:
     missing = expected.keys() - tensors.keys()
     fitted.problems += [f"missing tensor {name} {list(expected[name])}" for name in expected if name in missing]
     return fitted
-
-
-def _filled(network: nn.Module, tensors: Mapping[str, Tensor], construct: Callable[[], nn.Module]) -> nn.Module:
-    """Gives a network without memory its weights."""
-    kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    state = {name: tensor.to(kinds[name]) for name, tensor in tensors.items()}
-    network.load_state_dict(state, assign=True)
-    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-        # A buffer that is not saved was computed by the constructor, which the meta device has skipped.
-        network = construct()
-        network.load_state_dict(state)
-    return network

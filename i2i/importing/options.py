@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _NAMES = ("train_opt.txt", "test_opt.txt")
-_LINE = re.compile(r"\s*(\w+): (.*?)\s*(?:\[default: .*\])?")
+_NAME = re.compile(r"\w+")
 _MAX_BYTES = 1 << 20
 
 
@@ -26,8 +26,14 @@ def read_options(folder: Path) -> tuple[str, Mapping[str, str]]:
             lines = path.read_bytes().decode("utf-8", "replace").splitlines()
         except OSError:  # it helps where it can be read, and nothing depends on it
             continue
-        matches = (_LINE.fullmatch(line) for line in lines)
-        options = {match[1]: match[2] for match in matches if match is not None}
+        pairs = (line.strip().partition(": ") for line in lines)
+        options = {key: _value(rest) for key, colon, rest in pairs if colon and _NAME.fullmatch(key)}
         if options:
             return name, options
     return "", {}
+
+
+def _value(rest: str) -> str:
+    """Takes away what a value would be by default, which the original appends."""
+    value, opening, _ = rest.rpartition("[default: ") if rest.endswith("]") else (rest, "", "")
+    return (value if opening else rest).strip()

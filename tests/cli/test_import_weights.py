@@ -297,6 +297,11 @@ def strangers(folder):
         (lambda f: save(f / "G.pth", resnet()), ["--architecture=[1]"], "expected a network such as"),
         (lambda f: save(f / "G.pth", resnet()), ["--architecture={a"], "not valid YAML"),
         (lambda f: save(f / "G.pth", resnet()), ["--architecture={num_blocks: 0}"], "num_blocks must be at least 1"),
+        (
+            lambda f: save(f / "G.pth", resnet()),
+            ["--architecture={type: resnet, base_channels: 100000000000000}"],
+            "--architecture: cannot be built: RuntimeError: Storage size calculation overflowed",
+        ),
         (lambda f: save(f / "G.pth", resnet()), ["--architecture=unet"], "taken for unet with in_channels 3"),
     ],
 )
@@ -354,3 +359,31 @@ def test_what_others_have_named_is_shown_as_text(tmp_path, capsys):
     assert "G: \\x1b[2J_net_G.pth: unet, " in out
     assert "train_opt.txt says norm \\x1b[2J, and batch was taken" in out
     assert escape not in out
+
+
+def test_values_that_are_no_numbers_are_told(tmp_path, capsys):
+    G = resnet()
+    for number, (name, tensor) in enumerate(G.state_dict().items()):
+        if name.endswith("weight"):
+            tensor.view(-1)[0] = float("nan") if number else float("inf")
+    save(tmp_path / "G.pth", G)
+    assert run(tmp_path / "G.pth", tmp_path / "m.safetensors") == 0
+    told = "G.pth: holds NaN or infinite values, and translates to such: model.1.weight, model.4.weight, "
+    assert f"{told}model.7.weight and 7 more" in capsys.readouterr().out
+    save(tmp_path / "G.pth", resnet())
+    assert run(tmp_path / "G.pth", tmp_path / "m.safetensors", "--overwrite") == 0
+    assert "NaN" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+@pytest.mark.parametrize("where", ["i2i.importing.assembly.import_network", "i2i.bundle.save_bundle"])
+def test_too_little_memory_is_told(tmp_path, capsys, monkeypatch, where, error):
+    def full(*_):
+        raise error
+
+    save(tmp_path / "G.pth", resnet())
+    monkeypatch.setattr(where, full)
+    assert run(tmp_path / "G.pth", tmp_path / "m.safetensors") == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'm.safetensors'}: not enough memory to import the weights\n"

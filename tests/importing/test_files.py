@@ -1,5 +1,7 @@
 """Which files are taken, and the tensors in them."""
 
+import time
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -52,6 +54,15 @@ def test_without_a_latest_the_highest_is_taken(tmp_path):
         ("generator_ab.safetensors", "A"),
         ("horse-G_A.pth", "A"),
         ("bag_a.pth", ""),
+        ("london_gb.pth", ""),
+        ("photo-db.pth", ""),
+        ("rgb.pth", ""),
+        ("shop.d_b.pth", ""),
+        ("model_GB.pth", ""),
+        ("Generator-B2A.pth", "B"),
+        ("net_G_ab.pt", "A"),
+        ("NETG_B.pth", "B"),
+        ("G-b2a.pth", "B"),
         ("photo.pth", ""),
     ],
 )
@@ -91,12 +102,14 @@ def test_safetensors_are_read(tmp_path):
     assert torch.equal(read_tensors(tmp_path / "G.safetensors")["model.1.weight"], WEIGHTS["model.1.weight"])
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse:UserWarning")
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
         ({"G_A": WEIGHTS, "G_B": WEIGHTS}, "holds 2 state dicts: G_A, G_B"),
         ({"epoch": 3}, "holds no state dict"),
         ([1, 2], "holds no state dict"),
+        ({"a.weight": torch.eye(2).to_sparse()}, "the tensor a.weight is sparse"),
         ({"a.weight": torch.zeros(2, 2, dtype=torch.int8)}, "the tensor a.weight is of torch.int8, and weights are"),
         ({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(1 << 40, 0)}, "has no values"),
     ],
@@ -137,6 +150,16 @@ def test_options_are_read_as_the_original_writes_them(tmp_path):
     expected = {"norm": "batch", "direction": "BtoA", "no_dropout": "False", "crop_size": "64", "batch_size": "1"}
     expected |= {"name": "facades_label2photo", "isTrain": "True", "preprocess": "resize_and_crop"}
     assert options == expected
+    (tmp_path / "train_opt.txt").write_text("name: a [b]\n\tnorm: [x] \t[default: [y]]  \nsize:\n: 3\na b: 4\n")
+    assert read_options(tmp_path) == ("train_opt.txt", {"name": "a [b]", "norm": "[x]"})
     (tmp_path / "train_opt.txt").write_bytes(b"\xff\xfe\0")
     assert read_options(tmp_path) == ("test_opt.txt", {"name": "other"})
     assert read_options(tmp_path / "nothing") == ("", {})
+
+
+@pytest.mark.parametrize("line", ["name: " + " " * 500_000 + "x", " " * 500_000, "name: x" + "[default: " * 50_000])
+def test_options_of_strangers_take_no_time(tmp_path, line):
+    (tmp_path / "train_opt.txt").write_text(line)
+    started = time.monotonic()
+    read_options(tmp_path)
+    assert time.monotonic() - started < 2
