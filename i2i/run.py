@@ -118,6 +118,8 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None,
         code = trainer.fit()
     finally:
         run.trackers.tell("on_end")
+    if updater.left_out:
+        report(f"{updater.left_out} of {trainer.step * len(updater.phases)} updates were left out: not finite")
     if trainer.broken:
         report(f"{len(trainer.broken)} unusable files were passed over:")
         for reason, step in trainer.broken.items():

@@ -8,6 +8,7 @@ import copy
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
 
@@ -75,7 +76,7 @@ class Loader:
                     stream.start += 1
                     yield batch
                 return
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:  # the last two from a process that died while it gave
                 what = _failure(error, loading, shares)
                 if what is None:
                     raise
@@ -126,7 +127,7 @@ class Loader:
         batch = loaded["batch"]
         new = [reason for reason in loaded["broken"] if reason not in self.broken]
         self.broken |= dict.fromkeys(new, step)
-        if isinstance(batch, DataError) and not self.max_broken:
+        if isinstance(batch, _Failed) or (isinstance(batch, DataError) and not self.max_broken):
             raise TrainingError(f"step {step}: {batch.message}", batch.hints)
         if len(self.broken) > self.max_broken:
             raise TrainingError(
@@ -138,6 +139,21 @@ class Loader:
         for reason in new:
             say(f"step {step}: {reason}; another image takes its place")
         return cast(Batch, batch)
+
+
+class _Failed(DataError):
+    """The data set's code does not do what it should with an item; that is no broken file."""
+
+    def __init__(self, item: str, error: Exception | str, place: str = "") -> None:
+        if isinstance(error, Exception):
+            frames = traceback.extract_tb(error.__traceback__)
+            place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+            error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        super().__init__(f"loading {item}: {error}", [f"raised at {place}"] if place else [])
+        self._arguments = item, error, place
+
+    def __reduce__(self) -> Any:
+        return _Failed, self._arguments
 
 
 class _Shares(Dataset[Any]):
@@ -169,7 +185,10 @@ class _Shares(Dataset[Any]):
         for ahead in range(min(self.max_broken + 1, len(self.dataset))):
             draw = (epoch, (index + ahead) % len(self.dataset))
             place[:] = torch.tensor([*draw, time.monotonic()], dtype=torch.float64)
-            item = self.dataset[draw]
+            try:
+                item = self.dataset[draw]
+            except Exception as error:  # the code of others may raise anything
+                return _Failed(" and ".join(self.dataset.paths_of(draw)), error)
             if not isinstance(item, DataError):
                 return item
             broken.append(item.message)
@@ -194,17 +213,20 @@ def _collate(share: Any) -> dict[str, Any]:
         return {"batch": DataError(f"the images of a batch differ in size: {shown}", hints), "broken": broken}
 
 
-def _failure(error: RuntimeError, batches: Any, shares: _Shares) -> str | None:
+def _failure(error: Exception, batches: Any, shares: _Shares) -> str | None:
     """Says which process is gone or hangs, and at what; ``None`` where the error is something else."""
     processes = getattr(batches, "_workers", [])
+    if isinstance(error, EOFError | ConnectionError):
+        for process in processes:  # it may be dying still
+            process.join(timeout=0.2)
     dead = [number for number, process in enumerate(processes) if not process.is_alive()]
     if dead:
         code = processes[dead[0]].exitcode
-        return f"a loader process {_ending(code)} while loading {_at(shares, dead[0])}"
+        return f"a loader process {_ending(code)} while {_at(shares, dead[0])}"
     if str(error).startswith(_TIMED_OUT):
         busy = shares.busy()
         slowest = min(busy, key=lambda number: busy[number], default=0)
-        return f"a loader process hangs while loading {_at(shares, slowest)}"
+        return f"a loader process hangs while {_at(shares, slowest)}"
     return None
 
 
@@ -215,8 +237,8 @@ def _ending(code: int | None) -> str:
 def _at(shares: _Shares, process: int) -> str:
     epoch, index, since = shares.places[process].tolist()
     if since == _NOTHING:
-        return "nothing"
-    return " and ".join(shares.dataset.paths_of((int(epoch), int(index))))
+        return "idle"
+    return "loading " + " and ".join(shares.dataset.paths_of((int(epoch), int(index))))
 
 
 def _kill(batches: Any) -> None:

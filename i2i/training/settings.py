@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +77,9 @@ class TrainerSettings:
         ]
         if self.steps is None and self.epochs is None:
             errors.insert(0, ArgumentError("the trainer needs 'steps' or 'epochs'"))
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device):
+            message = f"device is auto, cpu, cuda, cuda:0 or mps, not {self.device!r}"
+            errors.append(ArgumentError(message, ("device",)))
         if self.seed >= 2**31:
             errors.append(ArgumentError(f"seed must be below {2**31}, got {self.seed}", ("seed",)))
         if self.ema is not None and not 0 <= self.ema < 1:

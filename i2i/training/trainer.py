@@ -118,9 +118,7 @@ class Trainer:
                     return 1 if self._failed else self._stop_code or 0
                 except NotFinite as error:
                     if self.settings.on_nan != "rollback":
-                        error.hints += (
-                            _elsewhere(self.run.folder, "trainer.on_nan=skip|rollback, a lower optimizer.lr"),
-                        )
+                        error.hints += (self._way_on("trainer.on_nan=skip|rollback, a lower optimizer.lr"),)
                         raise
                     self._roll_back(error)
                 except I2IError:
@@ -152,14 +150,22 @@ class Trainer:
         if is_out_of_memory(error):
             less = "trainer.batch_size, data.crop_size, trainer.accumulate=2, trainer.gradient_checkpointing=true"
             return TrainingError(
-                f"after step {self.step}: the memory of {self.device} does not suffice",
-                [_elsewhere(self.run.folder, less)],
+                f"step {min(self.step + 1, self.run.steps)}: the memory of {self.device} does not suffice",
+                [self._way_on(less)],
             )
         reason = " ".join(str(error).split())
         return TrainingError(
             f"after step {self.step}: {type(error).__name__}: {reason}",
-            ["--debug shows where", "the last checkpoint is unharmed: --resume auto continues it"],
+            ["--debug shows where", self._way_on()],
         )
+
+    def _way_on(self, keys: str = "") -> str:
+        """How to go on after an error; with other settings in another folder, for a run folder keeps its own."""
+        if not self.checkpoints.paths():
+            return "there is no checkpoint yet: start again" + (f" with other settings: {keys}" if keys else "")
+        resume = f"--resume {self.run.folder} --out NEW_FOLDER" if keys else "--resume auto"
+        settings = f" with other settings ({keys})" if keys else ""
+        return f"the last checkpoint is unharmed; go on from it{settings}: {resume}"
 
     def _roll_back(self, error: NotFinite) -> None:
         """Goes back to the last checkpoint, and on from there with other images and random numbers.
@@ -177,7 +183,7 @@ class Trainer:
         self._rolled_to = self.step
         if self._rolled > MAX_DETOURS:
             tried = f"{MAX_DETOURS} ways on from step {self.step} ended like this"
-            error.hints += (tried, _elsewhere(self.run.folder, "a lower optimizer.lr"))
+            error.hints += (tried, self._way_on("a lower optimizer.lr"))
             raise error
         self.updater.detour = max(detour, self.updater.detour) + 1
         if distributed.is_main():
@@ -341,7 +347,9 @@ class Trainer:
                 write()
             except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
                 is_written = False
-                say(f"step {self.step}: saving failed, training goes on: {' '.join(str(error).split())}")
+                known = error if isinstance(error, OSError) else error.__context__  # torch tells it in its own way
+                reason = known.strerror if isinstance(known, OSError) else " ".join(str(error).split())
+                say(f"step {self.step}: saving failed, training goes on: {reason}")
         is_written = distributed.from_main(is_written)
         (self._failed.discard if is_written else self._failed.add)(what)
         return is_written
@@ -359,11 +367,6 @@ class Trainer:
         best = state.get("best", {})
         is_there = best.get("step") and (self.run.folder / "best.safetensors").exists()
         self.best = Best(**best) if is_there else Best()
-
-
-def _elsewhere(folder: Path, keys: str) -> str:
-    """How to go on from the last checkpoint with other settings, which a run folder does not allow."""
-    return f"go on from its last checkpoint with other settings ({keys}): --resume {folder} --out NEW_FOLDER"
 
 
 def is_out_of_memory(error: Exception) -> bool:

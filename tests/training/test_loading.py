@@ -146,8 +146,31 @@ def test_an_error_of_the_data_sets_code_is_no_broken_file():
         def get(self, index, rng):
             raise RuntimeError("a bug in a plugin")
 
-    with pytest.raises(RuntimeError, match="a bug in a plugin"):
-        load(Buggy(), workers=1, max_broken=9)
+    for workers in (0, 1):
+        expected = r"^step 1: loading photos/\d.png: RuntimeError: a bug in a plugin"
+        with pytest.raises(TrainingError, match=expected) as caught:
+            load(Buggy(), workers, max_broken=9)
+        assert caught.value.hints[0].startswith("raised at ") and "test_loading.py:" in caught.value.hints[0]
+    assert not torch.multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "Connection reset by peer")])
+def test_a_process_that_dies_while_it_hands_over_a_batch_is_replaced(error, monkeypatch, capsys):
+    """The tensors of a batch lie in memory that its process gives away when asked; it may be dead by then."""
+    real, failed = Loader._next, []
+
+    def broken_off(self, batches, *rest):
+        if not failed:
+            failed.append(1)
+            batches._workers[0].kill()
+            raise error
+        return real(self, batches, *rest)
+
+    monkeypatch.setattr(Loader, "_next", broken_off)
+    _, batches = load(Photos(), workers=2)
+    _, whole = load(Photos())
+    assert torch.equal(torch.cat(batches), torch.cat(whole))
+    assert "was killed by SIGKILL while " in capsys.readouterr().out
 
 
 def test_a_share_that_takes_long_does_not_count_as_hung(monkeypatch, capsys):
