@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from i2i.doctor.scan import scan
     from i2i.errors import DataError, I2IError
 
+    if args.json and not args.json.absolute().parent.is_dir():  # known before an hour has been spent
+        raise I2IError(f"--json {args.json}: no folder {str(args.json.absolute().parent)!r}")
     if args.min_size < 1:
         raise I2IError(f"--min-size must be at least 1, got {args.min_size}")
     subject = _find(args.arguments)
@@ -72,7 +74,7 @@ def _find(arguments: list[str]) -> "Subject":
     from i2i.errors import I2IError
 
     places, overrides = split_arguments(arguments)
-    if len(places) != 1:
+    if len(places) != 1 or not places[0]:  # an empty variable of a shell is not the working folder
         raise I2IError(f"expected one DATA, got {', '.join(places) or 'none'}")
     path = Path(places[0]).expanduser()
     if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
