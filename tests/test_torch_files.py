@@ -160,6 +160,15 @@ def repeated(function, body, times, *more):
     return body + b"q\0](" + (name(function) + group(b"h\0", *more) + b"R") * times + b"e"
 
 
+def sparse(count, times):
+    """Sparse tensors of the same indices, all of which are looked through for each."""
+    indices = tensor(storage(count, kind="Long"), (1, count), (count, 1)) + b"q\0"
+    values = tensor(storage(count, kind="Long"), (count,)) + b"q\1"
+    layout = call("torch.serialization._get_layout", word("torch.sparse_coo"))
+    rebuilt = call(f"{REBUILD}sparse_tensor", layout, group(b"h\0h\1", numbers(1), b"\x89"))
+    return group(indices, values, *[rebuilt] * times)
+
+
 def nested(count, opening=b"](", closing=b"e"):
     return opening * count + closing * count
 
@@ -265,15 +274,7 @@ TAKES_MEMORY = {
         legacy(repeated("_codecs.encode", word("x" * 500_000), 5000, word("latin1"))),
         "many copies",
     ),
-    "sparse often": (
-        archive(
-            pickled(
-                group(ONE + b"q\0", *[call(f"{REBUILD}sparse_tensor", word("torch.sparse_coo"), group(b"h\0"))] * 5000)
-            ),
-            {"data/0": b"\0\0\x80\x3f"},
-        ),
-        "sparse",
-    ),
+    "sparse often": (archive(pickled(sparse(50_000, 3000)), {"data/0": bytes(400_000)}), "their values repeat"),
     "tuples as keys": (
         archive(pickled(b"}(" + b"".join(group(number(i)) + b"N" for i in range(10_001)) + b"u")),
         "keys that are tuples",
