@@ -18,7 +18,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from i2i.build import constructor_arguments, nested_components, parameters_of
-from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
+from i2i.bundle_files import FOREIGN, read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.config import node_of
 from i2i.errors import CheckpointError, RegistryError, shortened
@@ -114,9 +114,9 @@ def find_bundle(model: str | Path, best: bool = False) -> Path:
     if path.is_dir():
         name = "best.safetensors" if best else "model.safetensors"
         if not (path / name).is_file():
+            hints = ["expected a run folder, which has one after its first checkpoint, or a bundle file"]
             raise CheckpointError(
-                f"{path}: the folder holds no {name}",
-                ["expected a run folder, which has one after its first checkpoint, or a bundle file"],
+                f"{path}: the folder holds no {name}", [*hints, FOREIGN] if any(path.glob("*.pth")) else hints
             )
         return path / name
     if not path.is_file():
@@ -135,7 +135,7 @@ def read_info(path: Path) -> BundleInfo:
         found = shortened(repr(values.get("format")))
         raise CheckpointError(
             f"{path}: not a bundle of i2i in format {FORMAT}",
-            [f"its metadata says format {found}; weights of other projects need import_weights"],
+            [f"its metadata says format {found}", FOREIGN],
         )
     return _checked(path, values)
 

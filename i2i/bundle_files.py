@@ -19,6 +19,7 @@ from torch import Tensor
 from i2i.atomic import write_bytes
 from i2i.errors import CheckpointError
 
+FOREIGN = "weights of other projects become a bundle: i2i import_weights FILE OUT.safetensors"
 MAX_HEADER = 1 << 23  # bytes; that of a thousand tensors has 0.1 MB
 _MAX_DEPTH = 50
 _TYPES = {
@@ -75,7 +76,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as opened:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a bundle, which is a .safetensors file ({error})") from error
+        hints = [FOREIGN] if path.suffix in (".pth", ".pt", ".ckpt", ".bin") else []
+        raise CheckpointError(f"{path}: not a bundle, which is a .safetensors file ({error})", hints) from error
     try:
         values = {key: json.loads(value) for key, value in metadata.items()}
     except (ValueError, RecursionError) as error:

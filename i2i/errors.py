@@ -18,7 +18,9 @@ def shortened(text: str, most: int = 60) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python or of torch, says that there was not enough memory."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    # torch has a type for that on a GPU only, and importing it here would take a second.
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_named or "can't allocate memory" in str(error)
 
 
 class I2IError(Exception):

@@ -12,9 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from i2i.decoding import Refused
+from i2i.errors import is_out_of_memory
 from i2i.images import describe_os_error
 from i2i.inference.jobs import Files, Job, Loaded, Options
 from i2i.inference.manifest import Refusals
@@ -198,7 +198,7 @@ class FolderTranslation:
 
 def _describe(error: Exception, array: np.ndarray) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return f"its {_size(array)} pixels do not fit into memory"
     return f"the model cannot translate it: {text}"
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from i2i.errors import DataError, I2IError
+from i2i.errors import DataError, I2IError, is_out_of_memory
 from i2i.pipelines.base import Batch
 from i2i.signals import StopRequest
 from i2i.training import distributed
@@ -367,8 +365,3 @@ class Trainer:
         best = state.get("best", {})
         is_there = best.get("step") and (self.run.folder / "best.safetensors").exists()
         self.best = Best(**best) if is_there else Best()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice: torch has a type for that on a GPU only."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
