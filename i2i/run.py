@@ -121,7 +121,7 @@ def _fit(experiment: Experiment, trainer: Trainer, state: dict[str, Any] | None,
     if updater.left_out:
         report(f"{updater.left_out} of {trainer.step * len(updater.phases)} updates were left out: not finite")
     if trainer.broken:
-        report(f"{len(trainer.broken)} unusable files were passed over:")
+        report(f"unusable files that were passed over: {len(trainer.broken)}")
         for reason, step in trainer.broken.items():
             report(f"    step {step}: {reason}")
     if distributed.is_main():

@@ -47,7 +47,7 @@ def test_a_damaged_image_is_named_counted_and_listed(repository, photos, tmp_pat
     lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if "1.png: damaged PNG file" in line]
     assert len(said) == 2 and "another image takes its place" in said[0], "when it is met, and at the end"
-    assert "1 unusable files were passed over:" in lines
+    assert "unusable files that were passed over: 1" in lines
     counts = [entry.get("broken_images", 0) for entry in log_of(tmp_path / "run")]
     assert counts[-1] == 1 and sorted(counts) == counts
     assert len(state_of(tmp_path / "run", 12)["broken"]) == 1
