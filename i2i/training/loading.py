@@ -88,7 +88,8 @@ class Loader:
                     ) from error
                 say(f"step {stream.start + 1}: {what}; it is started again")
             finally:
-                _kill(loading)
+                if stream.start < stream.stop:  # else they have nothing left to do, and end by themselves
+                    _kill(loading)
 
     def _start(self, shares: "_Shares", stream: BatchStream) -> Iterator[Any]:
         loader: DataLoader[Any] = DataLoader(
