@@ -98,6 +98,7 @@ def serve():
                 os.dup2(log, number)
             sys.stdout = open(1, "w")  # noqa: SIM115
             if question["die_at"] is not None:
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by
                 die_at(question["die_at"], question["start"][2], question["signals"])
             code = main("translate", question["start"])
             sys.stdout.flush()
