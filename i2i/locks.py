@@ -22,27 +22,34 @@ if sys.platform == "win32":
         os.lseek(file, _FAR, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 
+    _take_alone = _take
+
 else:
     import fcntl
 
     def _take(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _take_alone(file: int) -> None:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def _give_back(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def try_lock(file: int) -> bool | None:
+def try_lock(file: int, is_own: bool = False) -> bool | None:
     """Locks an open file.
 
     Args:
         file: Its descriptor, open for writing.
+        is_own: Whether the lock is this process's alone: its threads share it, and processes that it has forked, such as
+            loaders, do not keep it when it dies. Else it belongs to the descriptor and whoever inherits that.
 
     Returns:
         Whether it is locked now; ``False`` where another process has it, ``None`` where the file system has no locks.
     """
     try:
-        _take(file)
+        (_take_alone if is_own else _take)(file)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:

@@ -169,7 +169,7 @@ def prepared(folder: Path, config: dict[str, Any], state: dict[str, Any] | None)
     try:
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if try_lock(lock) is False:
+            if try_lock(lock, is_own=True) is False:
                 raise I2IError(
                     f"--out {folder}: another process trains in this folder",
                     ["wait for it, stop it, or train in another folder: --out DIR"],
