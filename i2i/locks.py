@@ -42,8 +42,8 @@ def try_lock(file: int, is_own: bool = False) -> bool | None:
 
     Args:
         file: Its descriptor, open for writing.
-        is_own: Whether the lock is this process's alone: its threads share it, and processes that it has forked, such as
-            loaders, do not keep it when it dies. Else it belongs to the descriptor and whoever inherits that.
+        is_own: Whether the lock is this process's alone: its threads share it, and processes that it has forked, such
+            as loaders, do not keep it when it dies. Else it belongs to the descriptor and whoever inherits that.
 
     Returns:
         Whether it is locked now; ``False`` where another process has it, ``None`` where the file system has no locks.
