@@ -3,7 +3,7 @@
 python tools/demo.py                   a CycleGAN turns plain animals into striped ones, and back
 python tools/demo.py maps              a Pix2Pix turns aerial views into maps
 python tools/demo.py streets           a Pix2Pix turns label maps into streets
-python tools/demo.py --seed 1 trainer.steps=200
+python tools/demo.py --seed 2 trainer.steps=200
 """
 
 import argparse
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=f"[{'|'.join(DEMOS)}] key.path=value",
         help="what to show (default: animals), and any number of overrides",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
+    parser.add_argument("--seed", type=int, default=1, help="of weights and order (default: 1)")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME/NUMBER)")
 
 
