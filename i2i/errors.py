@@ -16,6 +16,12 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def first_of(lines: Sequence[str], count: int) -> list[str]:
+    """Returns the first few of many lines, and one that says how many more there are."""
+    hidden = len(lines) - count
+    return [*lines[:count], *([f"and {hidden} more"] if hidden > 0 else [])]
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python or of torch, says that there was not enough memory."""
     # torch has a type for that on a GPU only, and importing it here would take a second.

@@ -6,16 +6,13 @@ torchrun --nproc-per-node 4 tools/train.py configs/cyclegan_horse2zebra.yaml tra
 
 import argparse
 
+from i2i.cli.one_config import add_config, one_config
+
 HELP = "train the experiment that a YAML describes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "arguments",
-        nargs="+",
-        metavar="CONFIG key.path=value",
-        help="the YAML, and any number of overrides, in any order",
-    )
+    add_config(parser)
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/NAME/NUMBER)")
     parser.add_argument(
         "--resume",
@@ -38,16 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.config import split_arguments
     from i2i.errors import I2IError
 
-    configs, overrides = split_arguments(args.arguments)
-    if len(configs) != 1:
-        raise I2IError(
-            f"expected one CONFIG, got {', '.join(configs) or 'none'}",
-            ["an override has the form key.path=value, without spaces"],
-        )
-
+    config, overrides = one_config(args)
     if args.out == "":
         raise I2IError("--out: is empty", ["leave it out for runs/NAME/NUMBER"])
     if args.max_hours is not None and not args.max_hours > 0:
@@ -55,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from i2i.training import distributed
 
     with distributed.joined():
-        return _train(configs[0], overrides, args)
+        return _train(config, overrides, args)
 
 
 def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:

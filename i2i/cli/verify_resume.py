@@ -12,34 +12,28 @@ Exit code: 0 where both are equal, 1 where they differ, 2 where nothing was comp
 import argparse
 from pathlib import Path
 
+from i2i.cli.one_config import add_config, one_config
+
 HELP = "prove that a killed run of a YAML resumes exactly"
 SHOWN = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "arguments",
-        nargs="+",
-        metavar="CONFIG key.path=value",
-        help="the YAML, and any number of overrides, in any order",
-    )
+    add_config(parser)
     parser.add_argument("--steps", type=int, default=12, metavar="N", help="length of the runs (default: 12)")
     parser.add_argument("--kills", type=int, default=3, metavar="K", help="how many, below N (default: 3)")
     parser.add_argument("--out", metavar="DIR", help="keep the runs there (default: a temporary folder)")
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.config import split_arguments
-    from i2i.errors import I2IError
+    from i2i.errors import I2IError, first_of
 
-    configs, overrides = split_arguments(args.arguments)
-    if len(configs) != 1:
-        raise I2IError(f"expected one CONFIG, got {', '.join(configs) or 'none'}")
+    config, overrides = one_config(args)
     if args.out == "":
         raise I2IError("--out: is empty", ["leave it out for a temporary folder"])
     from i2i.verification.resume import Proof
 
-    proof = Proof(configs[0], overrides, args.steps, args.kills, lambda line: print(line, flush=True))
+    proof = Proof(config, overrides, args.steps, args.kills, lambda line: print(line, flush=True))
     verdict = proof.carry_out(Path(args.out) if args.out else None)
     if not verdict.differences:
         print(f"resume is exact: {verdict.kills} kills, {verdict.tensors} tensors equal")
@@ -48,10 +42,8 @@ def run(args: argparse.Namespace) -> int:
         print("this configuration is not deterministic here: two runs that nobody killed differ, too")
     else:
         print(f"resume is not exact: after {verdict.kills} kills the run ended differently")
-    for difference in verdict.differences[:SHOWN]:
-        print(f"    {difference}")
-    if len(verdict.differences) > SHOWN:
-        print(f"    and {len(verdict.differences) - SHOWN} more")
+    for line in first_of(verdict.differences, SHOWN):
+        print(f"    {line}")
     print("likely reasons:")
     for reason in proof.reasons(verdict.is_unstable):
         print(f"    {reason}")

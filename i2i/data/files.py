@@ -14,7 +14,7 @@ from PIL import ImageFile, TiffImagePlugin
 
 from i2i.codecs.image import Depth
 from i2i.decoding import MODE_NOTES, Refused, identify, is_deep, orientation
-from i2i.errors import DataError
+from i2i.errors import DataError, first_of
 from i2i.images import describe_os_error, load_image, open_regular
 from i2i.rasters import is_raster, raster_header
 
@@ -138,9 +138,7 @@ def survey(
 
 def unusable(problems: Sequence[tuple[str, str]], total: int, split: str) -> DataError:
     """Names the files that cannot be used: the first few, and how many there are."""
-    lines = [f"{path}: {reason}" for path, reason in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"and {len(problems) - SHOWN} more")
+    lines = first_of([f"{path}: {reason}" for path, reason in problems], SHOWN)
     return DataError(f"{len(problems)} of {total} images of split {split!r} cannot be used", lines)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from i2i.data.files import SHOWN
 from i2i.data.sides import SPLITS
-from i2i.errors import DataError
+from i2i.errors import DataError, first_of
 from i2i.images import describe_os_error
 
 Files = str | tuple[str, str]
@@ -141,5 +141,4 @@ def _text_of(path: Path) -> str:
 def _wrong_lines(problems: Sequence[str]) -> DataError:
     if len(problems) == 1:
         return DataError(problems[0], ["paths are relative to data.root"])
-    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-    return DataError(f"{len(problems)} lines of data.files cannot be used", [*problems[:SHOWN], *more])
+    return DataError(f"{len(problems)} lines of data.files cannot be used", first_of(problems, SHOWN))

@@ -1,18 +1,19 @@
 """A state dict of another project as one of our networks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from i2i.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
-from i2i.errors import CheckpointError, ConfigError
+from i2i.config import Node
+from i2i.errors import CheckpointError, ConfigError, first_of
 from i2i.importing.architecture import OPTION, Architectures, placed
 from i2i.importing.files import Source
 from i2i.importing.recognition import Guess, recognise
 from i2i.meta import filled, on_meta
-from i2i.networks.reference_names import Fitted, first_of, fit_reference, reference_layers, rename
+from i2i.networks.reference_names import NUM_SHOWN, Fitted, fit_reference, reference_layers, rename
 from i2i.plugins import owner_of
 from i2i.registry import GENERATORS, REGISTRIES
 
@@ -95,22 +96,17 @@ def import_network(
         network: nn.Module = build(component, node)
         return network
 
-    try:
-        network = on_meta(construct)
-    except Exception as error:  # sizes may overflow, and constructors of others may raise anything
-        reason = error.problems[0].message if isinstance(error, ConfigError) else failure(error)
-        if given and not isinstance(error, ConfigError):
-            raise ConfigError([node.problem(f"cannot be built: {reason}")]) from error
-        if given:
-            raise
-        raise CheckpointError(f"{source.path}: taken for {guess.type}, which cannot be built so: {reason}") from error
+    network = _without_weights(construct, source, node, guess.type, is_given=bool(given))
     fitted = _fit(network, tensors)
     if fitted.problems:
         shown = ", ".join(f"{key} {value}" for key, value in told.items())
         count = f"{len(fitted.problems)} tensor{'s' if len(fitted.problems) > 1 else ''}"
         raise CheckpointError(
             f"{source.path}: taken for {guess.type} with {shown}, which does not fit in {count}",
-            [*first_of(fitted.problems), f"if it is another network, say which: {OPTION} '{{type: NAME, …}}'"],
+            [
+                *first_of(fitted.problems, NUM_SHOWN),
+                f"if it is another network, say which: {OPTION} '{{type: NAME, …}}'",
+            ],
         )
     kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
     state = {name: tensor.to(kinds[name]) for name, tensor in fitted.tensors.items()}
@@ -125,6 +121,26 @@ def import_network(
         filled(network, construct, state),
         [name for name, tensor in tensors.items() if not tensor.isfinite().all()],
     )
+
+
+def _without_weights(
+    construct: Callable[[], nn.Module], source: Source, node: Node, name: str, is_given: bool
+) -> nn.Module:
+    """Builds a network of shapes alone.
+
+    Raises:
+        CheckpointError: What the tensors tell cannot be built.
+        ConfigError: What the user says of it cannot.
+    """
+    try:
+        return on_meta(construct)
+    except Exception as error:  # sizes may overflow, and constructors of others may raise anything
+        reason = error.problems[0].message if isinstance(error, ConfigError) else failure(error)
+        if is_given and not isinstance(error, ConfigError):
+            raise ConfigError([node.problem(f"cannot be built: {reason}")]) from error
+        if is_given:
+            raise
+        raise CheckpointError(f"{source.path}: taken for {name}, which cannot be built so: {reason}") from error
 
 
 def with_options(guess: Guess, beside: Mapping[str, str], source: Source) -> Guess:

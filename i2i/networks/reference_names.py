@@ -6,20 +6,20 @@ in both. CUT (contrastive-unpaired-translation) has the same networks, with entr
 filters, which it saves and we have no tensors for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import CheckpointError
+from i2i.errors import CheckpointError, first_of
 from i2i.networks.normalization import InstanceNorm2d
 from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-_NUM_SHOWN = 5
+NUM_SHOWN = 5  # problems that a message names
 _BINOMIAL = {"down": (1.0, 2.0, 1.0), "up": (1.0, 3.0, 3.0, 1.0)}  # in each dimension, before they sum to 1 a pixel
 
 
@@ -225,12 +225,6 @@ def _taps(kernel: Tensor) -> str:
     return f"[{', '.join(f'{value:.0f}' for value in row.tolist())}]"
 
 
-def first_of(problems: Sequence[str]) -> list[str]:
-    """The first few of many lines, and how many more there are."""
-    hidden = len(problems) - _NUM_SHOWN
-    return [*problems[:_NUM_SHOWN], *([f"and {hidden} more"] if hidden > 0 else [])]
-
-
 def load_reference(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     """Loads weights of the reference code into one of our networks; see :func:`fit_reference`.
 
@@ -244,7 +238,8 @@ def load_reference(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None
     fitted = fit_reference(network, state_dict)
     if fitted.problems:
         raise CheckpointError(
-            f"weights do not fit {type(network).__name__}: check its options", hints=first_of(fitted.problems)
+            f"weights do not fit {type(network).__name__}: check its options",
+            hints=first_of(fitted.problems, NUM_SHOWN),
         )
     network.load_state_dict(fitted.tensors)
 

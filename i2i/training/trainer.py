@@ -188,7 +188,7 @@ class Trainer:
             what = f"{error.message}; back from step {met} to {self.step}, and on with other images"
             say("\n    ".join([what, *error.hints]))
 
-    def _batches(self, meter: "Meter", stop: StopRequest) -> Generator[Batch, None, None]:
+    def _batches(self, meter: Meter, stop: StopRequest) -> Generator[Batch, None, None]:
         stream = BatchStream(
             len(self.run.dataset),
             self.settings.batch_size,
@@ -244,7 +244,7 @@ class Trainer:
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
-    def _record(self, log: RunLog | None, averages: Averages, meter: "Meter") -> None:
+    def _record(self, log: RunLog | None, averages: Averages, meter: Meter) -> None:
         settings, last = self.settings, self.step == self.run.steps
         if log:
             log.advance()
@@ -277,7 +277,7 @@ class Trainer:
             for reason, step in view.items():
                 self.broken[reason] = min(step, self.broken.get(reason, step))
 
-    def _log(self, log: RunLog, losses: dict[str, float], meter: "Meter") -> None:
+    def _log(self, log: RunLog, losses: dict[str, float], meter: Meter) -> None:
         rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in self.updater.optimizers.items()}
         speed = meter.pop(self.step, self.settings.batch_size)
         epoch = self.step * self.settings.batch_size / len(self.run.dataset)

@@ -138,7 +138,8 @@ class Updater:
         norm, is_broken = judge(parameters, loss)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
-        verdict = Verdict(self.step + 1, phase.name, Flag(is_broken), averages.means(), parts)
+        means = averages.means()
+        verdict = Verdict(self.step + 1, phase.name, Flag(is_broken), means, parts)
         update = _Update(verdict, [_detached(one) for one in shared])
         # Outside autocast: stepping inside would leave stale casts of the weights in its cache.
         if self._runs_ahead(optimizer):
@@ -146,7 +147,7 @@ class Updater:
             optimizer.step()
             before.restore_where(is_broken)
             self._open[phase.name] = update
-            return averages.means()
+            return means
         is_sound = not verdict.is_broken.is_set()
         if is_sound:
             scaler.step(optimizer)
@@ -154,7 +155,7 @@ class Updater:
         if not is_sound:
             before.restore()
         self._close(update)
-        return averages.means() if is_sound else {}
+        return means if is_sound else {}
 
     def _runs_ahead(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether the host goes on before it knows the verdict: a GPU then never waits for it."""

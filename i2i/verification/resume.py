@@ -15,9 +15,14 @@ from i2i.experiment import Experiment
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.precision import pick_device
 from i2i.verification.comparison import Comparison, compare_runs
-from i2i.verification.moments import Moment, was_killed
+from i2i.verification.moments import Moment, Point, was_killed
 
-POINTS = (("half", "checkpoints"), ("step", "checkpoints"), ("rename", "checkpoints"), ("half", "."))
+POINTS: tuple[tuple[Point, str], ...] = (
+    ("half", "checkpoints"),
+    ("step", "checkpoints"),
+    ("rename", "checkpoints"),
+    ("half", "."),
+)
 IMAGES_TO_MEASURE = 8
 
 
@@ -129,7 +134,7 @@ class Proof:
         for number in range(self.kills):
             point, folder = POINTS[number % len(POINTS)]
             step = max(1, (number + 1) * self.steps // (self.kills + 1))
-            moments.append(Moment(step, point, folder, sizes[folder] // 2))  # type: ignore[arg-type]
+            moments.append(Moment(step, point, folder, sizes[folder] // 2))
         return moments
 
     def reasons(self, is_unstable: bool) -> list[str]:
@@ -148,8 +153,12 @@ class Proof:
     def _train(self, folder: Path, moment: Moment | None) -> tuple[int, str]:
         """Trains in a process of its own; returns its exit status, and its errors or what it said last."""
         folder.parent.mkdir(parents=True, exist_ok=True)
-        told = {"config": self.config, "overrides": self.overrides, "folder": str(folder)}
-        told["moment"] = asdict(moment) if moment else None  # type: ignore[assignment]
+        told = {
+            "config": self.config,
+            "overrides": self.overrides,
+            "folder": str(folder),
+            "moment": asdict(moment) if moment else None,
+        }
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         command = [sys.executable, "-m", "i2i.verification.child", json.dumps(told)]
