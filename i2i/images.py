@@ -85,12 +85,26 @@ def load_image(
         raise DataError(f"{path}: does not fit into memory") from error
 
 
+class Embedded(str):
+    """The name of a file inside of another one, such as a tar, that can be read like a file of its own."""
+
+    def read(self) -> bytes:
+        """Returns the file's content.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        raise NotImplementedError
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file for reading; a pipe of that name, which might keep a reader waiting for ever, is refused.
 
     Raises:
         OSError: The file cannot be opened, or is none.
     """
+    if isinstance(path, Embedded):
+        return BytesIO(path.read())
     path = Path(path)
     if not (path.is_file() or path.is_dir()) and path.exists():
         raise OSError(errno.EINVAL, "is not a regular file")

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,14 @@ class Downloader:
         timeout_seconds: How long a silent server is waited for.
         backoff: Seconds to wait after n failures in a row.
         sleep: Does the waiting.
+        shows_progress: Whether progress is shown, and not only what goes wrong.
     """
 
     attempts: int = 5
     timeout_seconds: float = 30.0
     backoff: Callable[[int], float] = exponential
     sleep: Callable[[float], None] = time.sleep
+    shows_progress: bool = True
 
     def fetch(self, urls: Sequence[str], target: Path, say: Say = print) -> str:
         """Brings the file to ``target``, resuming an earlier attempt, trying the addresses in turn.
@@ -167,11 +170,13 @@ class Downloader:
 
     def _receive(self, response: Any, part: "_Part", end: int | None, say: Say) -> None:
         label = f"downloading {part.target.name}"
-        with part.path.open("ab") as file, Progress(label, part.total, say, done=part.size) as progress:
-            limit = None if end is None else end - part.size
+        limit = None if end is None else end - part.size
+        progress = Progress(label, part.total, say, done=part.size) if self.shows_progress else None
+        with part.path.open("ab") as file, progress or nullcontext():
             for chunk in _chunks(response, limit):
                 file.write(chunk)
-                progress.advance(len(chunk))
+                if progress is not None:
+                    progress.advance(len(chunk))
         if part.total is not None and part.size != part.total:
             raise _Transient(
                 f"{part.target.name}: the connection was cut after {part.size} of {part.total} announced bytes"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 from i2i.codecs import Codec, ImageCodec
+from i2i.codecs.image import Depth
 from i2i.data.base import TwoDomains
 from i2i.data.domains import known_set
 from i2i.data.manifests import FileList
@@ -56,16 +57,9 @@ class Pictures(TwoDomains):
                 need it. Null is all that 8 or 16 bits hold.
             check: Whether to look at every file before the first item.
         """
-        counts = _of_both(channels)
-        if any(number < 1 for number in counts.values()):
-            raise ValueError(f"channels must be at least 1, got {channels}")
-        depths, ranges = _of_both(depth), check_ranges(value_range)
-        for name, bits in depths.items():
-            if bits == 32 and ranges[name] is None:
-                raise ArgumentError("depth 32 needs a value_range: [lowest, highest]", ("depth",))
+        codecs = picture_codecs(channels, depth, value_range)
         if files is not None and (folders is not None or layout != "auto"):
             raise ArgumentError("files stands in place of folders and layout", ("files",))
-        codecs: dict[str, Codec] = {n: ImageCodec(counts[n], depths[n], ranges[n]) for n in counts}
         known = known_set(root)
         super().__init__(
             root,
@@ -91,6 +85,26 @@ class Pictures(TwoDomains):
         if self._files is None:
             return find_sides(self.root, self.split, self._layout, self._folders, self.codecs)
         return sides_of_lists(self._files, self.split, self)
+
+
+def picture_codecs(
+    channels: int | tuple[int, int],
+    depth: Depth | None | tuple[Depth, Depth],
+    value_range: Range | Mapping[Domain, Range] | None,
+) -> dict[str, Codec]:
+    """Returns the codecs of a and b that a data set's arguments describe; see :class:`Pictures`.
+
+    Raises:
+        ValueError: They describe none.
+    """
+    counts = _of_both(channels)
+    if any(number < 1 for number in counts.values()):
+        raise ValueError(f"channels must be at least 1, got {channels}")
+    depths, ranges = _of_both(depth), check_ranges(value_range)
+    for name, bits in depths.items():
+        if bits == 32 and ranges[name] is None:
+            raise ArgumentError("depth 32 needs a value_range: [lowest, highest]", ("depth",))
+    return {name: ImageCodec(counts[name], depths[name], ranges[name]) for name in counts}
 
 
 def sides_of_lists(files: FileList, split: str, dataset: TwoDomains) -> tuple[Side, Side]:

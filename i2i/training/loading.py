@@ -184,7 +184,7 @@ class _Shares(Dataset[Any]):
         """Loads an image, or the next one that can be."""
         epoch, index = draw
         for ahead in range(min(self.max_broken + 1, len(self.dataset))):
-            draw = (epoch, (index + ahead) % len(self.dataset))
+            draw = (epoch, (index + ahead) % len(self.dataset) if ahead else index)
             place[:] = torch.tensor([*draw, time.monotonic()], dtype=torch.float64)
             try:
                 item = self.dataset[draw]

@@ -37,30 +37,60 @@ class BatchStream(Sampler[list[Draw]]):
         stop: Step before which the stream ends.
         rank: This process.
         world_size: Number of processes; divides ``batch_size``.
+        dataset: May have an order of its own, ``order(rng) -> [length]``, as one whose neighbours lie in one file: the
+            numbers that ``get`` is to be given, each an image's, to which multiples of the length may be added that
+            mean something to the data set. One with a ``lookahead`` above 0 is told of so many coming numbers, by
+            ``expect(numbers)``, in good time.
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, start: int, stop: int, rank: int = 0, world_size: int = 1
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        rank: int = 0,
+        world_size: int = 1,
+        dataset: Any = None,
     ) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.start, self.stop = start, stop
         self.rank, self.share = rank, batch_size // world_size
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        self.dataset = dataset
+        self._orders: dict[int, np.ndarray] = {}
+        self._told = -1  # the data set knows what comes before this position
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.start, self.stop):
+            self._tell(step * self.batch_size)
             first = step * self.batch_size + self.rank * self.share
             yield [self.draw(position) for position in range(first, first + self.share)]
 
     def draw(self, position: int) -> Draw:
         """Returns the image at a position of the passes laid end to end."""
         epoch, place = divmod(position, self.length)
-        if self._order[0] != epoch:
-            self._order = (epoch, generator_of(self.seed, epoch).permutation(self.length))
-        return epoch, int(self._order[1][place])
+        return epoch, int(self._order(epoch)[place])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            rng, order = generator_of(self.seed, epoch), getattr(self.dataset, "order", None)
+            kept = list(self._orders.items())[-1:]  # who looks ahead goes back once more
+            self._orders = dict([*kept, (epoch, rng.permutation(self.length) if order is None else order(rng))])
+        return self._orders[epoch]
+
+    def _tell(self, position: int) -> None:
+        """Tells the data set what comes, again whenever an eighth of that has been used."""
+        count = min(getattr(self.dataset, "lookahead", 0), self.length)
+        if count and position >= self._told:
+            epoch, place = divmod(position, self.length)
+            rest = self._order(epoch)[place : place + count]
+            more = self._order(epoch + 1)[: count - len(rest)] if len(rest) < count else rest[:0]
+            self.dataset.expect(np.concatenate([rest, more]))
+            self._told = position + max(count // 8, 1)
 
 
 class SeededDataset(Dataset[dict[str, Any] | DataError]):

@@ -197,6 +197,7 @@ class Trainer:
             self.run.steps,
             distributed.rank(),
             distributed.world_size(),
+            self.run.dataset.dataset,
         )
         # Of several processes, none can stop before the others know.
         is_alone = distributed.world_size() == 1
