@@ -86,16 +86,17 @@ def name_jobs(
     told = False
     for folder, names in folders:
         inside = f"{folder}/" if folder else ""
-        before = ""
+        taken: dict[str, str] = {}
         for named in output_names(names, target.format):
             job = Job(root / folder / named.name, inside + named.name, target.file or inside + named.output)
             if named.keeps_suffix and not told:
                 told = True
                 say(f"some images would share a name: they keep their suffix, as in {job.output}")
-            if folds_case and folded(named.output) == folded(before):
-                refuse(job.input, f"its translation would replace {inside}{before}: their names differ only by case")
-                continue
-            before = named.output
+            if folds_case and named.keeps_suffix:  # others share no name, whatever their case
+                first = taken.setdefault(folded(named.output), named.output)
+                if first != named.output:
+                    refuse(job.input, f"its translation would replace {inside}{first}: their names differ only by case")
+                    continue
             yield job
 
 

@@ -4,8 +4,9 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from i2i.codecs import Codec
 from i2i.errors import DataError
@@ -154,26 +155,31 @@ def output_names(names: Iterable[str], format: str) -> Iterator[Named]:
     """Names the outputs of one folder, each after its input's stem; inputs that would share a name keep their suffix.
 
     Names that differ only by case, or in how they encode an accent, count as the same: they are on some file systems.
-    The result does not depend on the order of the names.
+    The result does not depend on the order of the names. A million names are compared by hashes, 16 bytes a name.
     """
-    stems = sorted((folded(_stem(name)), name) for name in names)
-    long: set[str] = set()  # names whose outputs keep their suffix
-    for _, group in groupby(stems, key=lambda pair: pair[0]):
-        alike = [folded(name) for _, name in group]
-        if len(alike) > 1:
-            long.update(alike)
-    added = long
-    while added:  # a.jpg.png may now be taken by a.jpg, when a.jpg.webp wants it
-        added = {folded(name) for stem, name in stems if stem in long} - long
-        long |= added
-    for _, name in stems:
-        keeps = folded(name) in long
-        yield Named(name, f"{name if keeps else _stem(name)}.{format}", keeps)
+    names = sorted(names)
+    stems = np.fromiter((hash(folded(_stem(name))) for name in names), np.int64, len(names))
+    keeps = _is_repeated(stems)  # whose outputs keep their suffix
+    if keeps.any():
+        wholes = np.fromiter((hash(folded(name)) for name in names), np.int64, len(names))
+        added = keeps
+        while added.any():  # a.jpg.png may now be taken by a.jpg, when a.jpg.webp wants it
+            added = np.isin(stems, wholes[added]) & ~keeps
+            keeps = keeps | added
+    del stems
+    for name, keep in zip(names, keeps, strict=True):
+        yield Named(name, f"{name if keep else _stem(name)}.{format}", bool(keep))
+
+
+def _is_repeated(values: np.ndarray) -> np.ndarray:
+    """Tells of each value whether there is another like it."""
+    ordered = np.sort(values)
+    return np.isin(values, ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def folded(name: str) -> str:
     """Returns what two names have in common when some file system takes them for the same."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def _stem(name: str) -> str:

@@ -1,14 +1,16 @@
 """What translations are called."""
 
 import itertools
+import tracemalloc
 
+import numpy as np
 import pytest
 
 from i2i.codecs import ImageCodec
 from i2i.errors import DataError
 from i2i.inference.inputs import find_inputs
 from i2i.inference.jobs import name_jobs
-from i2i.inference.targets import Target, find_target, output_names
+from i2i.inference.targets import Target, find_target, folded, output_names
 
 
 def named(*names):
@@ -81,3 +83,38 @@ def test_the_folder_is_tried_before_work_starts(tmp_path):
     with Target(tmp_path / "new/one", "png").prepare(ImageCodec(3)) as workshop:
         assert workshop.folds_case is (tmp_path / "NEW").exists()
     assert not list((tmp_path / "new/one").iterdir())
+
+
+def by_pairs(names):
+    """As :func:`output_names`, by comparing each name with each other: which keep their suffix."""
+    same = [[folded(one), folded(one.rpartition(".")[0])] for one in names]
+    keeps = {i for i, j in itertools.permutations(range(len(names)), 2) if same[i][1] == same[j][1]}
+    while added := {i for i in range(len(names)) if any(same[i][1] == same[j][0] for j in keeps)} - keeps:
+        keeps |= added
+    return {name for index, name in enumerate(names) if index in keeps}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_names_keep_their_suffix_as_when_each_is_compared_with_each(seed):
+    rng = np.random.default_rng(seed)
+    parts = ("a", "A", "b", "png", "jpg", "é", "e\u0301")
+    names = sorted({".".join(rng.choice(parts, rng.integers(2, 5))) for _ in range(40)})
+    assert {one.name for one in output_names(names, "png") if one.keeps_suffix} == by_pairs(names)
+
+
+def test_a_large_folder_takes_little_memory_beside_its_names():
+    names = [f"image_{index:06d}.{suffix}" for index in range(50_000) for suffix in ("jpg", "png")]
+    tracemalloc.start()
+    try:
+        outputs = output_names(iter(names), "png")
+        assert next(outputs).output == "image_000000.jpg.png"
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(names)
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_that_differ_by_case_are_refused_wherever_they_are_sorted(tmp_path):
+    target, refused = Target(tmp_path, "png"), []
+    folders = [("", ["A.jpg", "B.jpg", "a.jpg", "C.jpg"]), ("in", ["a.jpg"])]
+    jobs = list(name_jobs(tmp_path, folders, target, True, lambda *refusal: refused.append(refusal[0]), print))
+    assert refused == ["a.jpg"] and len(jobs) == 4
