@@ -1,6 +1,6 @@
 """The original PyTorch code of CycleGAN and Pix2Pix (pytorch-CycleGAN-and-pix2pix), run out of a checkout.
 
-Its own options, models, data sets and schedules do the work; here they are only called, on the CPU.
+Its own options, models, data sets and schedules do the work; here they are only called.
 """
 
 import contextlib
@@ -55,22 +55,34 @@ class Original:
         flags: As on its command line.
         dtype: Of weights and images.
         seed: Of the initial weights.
+        device: ``cpu`` or ``cuda``, which is its first GPU.
+        has_data: Whether to make its data set, which looks for files; without, only ``take`` gives it images.
 
     Attributes:
         model: The original's own object.
+        dataset: The original's own object; None where ``has_data`` is not set.
         real: The images of the item read last, by ``a`` and ``b``, as the model takes them: after ``--direction``.
     """
 
-    def __init__(self, checkout: Path, flags: list[str], dtype: torch.dtype, seed: int) -> None:
+    def __init__(
+        self,
+        checkout: Path,
+        flags: list[str],
+        dtype: torch.dtype,
+        seed: int,
+        device: str = "cpu",
+        has_data: bool = True,
+    ) -> None:
         if str(checkout) not in sys.path:
             sys.path.insert(0, str(checkout))
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # it would move its networks there
+        if device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # it would move its networks there
         options, models, data = map(importlib.import_module, ("options.train_options", "models", "data"))
         with _quiet(), mock.patch.object(sys, "argv", ["train.py", *flags]), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             opt = options.TrainOptions().parse()
-            opt.device = torch.device("cpu")
-            self.dataset = data.find_dataset_using_name(opt.dataset_mode)(opt)
+            opt.device = torch.device(device)
+            self.dataset: Any = data.find_dataset_using_name(opt.dataset_mode)(opt) if has_data else None
             self.model = models.create_model(opt)
             self.model.setup(opt)
         self.dtype = dtype
@@ -93,6 +105,19 @@ class Original:
         self.model.set_input(batch)
         self.real = {"a": self.model.real_A, "b": self.model.real_B}
         self.model.set_input({key: value.to(self.dtype) if key in "AB" else value for key, value in batch.items()})
+
+    def take(self, a: Tensor, b: Tensor) -> None:
+        """Takes a step with images as its data set would give them, and nothing else."""
+        self.model.set_input({"A": a, "B": b, "A_paths": [], "B_paths": []})
+        self.model.optimize_parameters()
+
+    def fill_pools(self) -> None:
+        """Fills its image pools with copies of what they hold, as they will be after some steps."""
+        for pool in (getattr(self.model, f"fake_{domain}_pool", None) for domain in "AB"):
+            if pool is not None and pool.pool_size and pool.images:
+                missing = pool.pool_size - len(pool.images)
+                pool.images += [pool.images[0].clone() for _ in range(missing)]
+                pool.num_imgs = len(pool.images)
 
     def step(self) -> dict[str, float]:
         """Takes a step with the images read last; returns the losses by the original's names."""
