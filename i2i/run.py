@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from i2i.bundle import save_bundle
+from i2i.data.caching import use_cache
 from i2i.data.files import UnusableFiles
 from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
@@ -90,7 +91,7 @@ def train(
             stack.enter_context(prepared(folder, config, state))
         run = Run(
             folder=folder,
-            loader=_loader(experiment, device),
+            loader=_loader(experiment, device, report),
             steps=steps,
             config=config,
             save_model=lambda path, step, metrics: save_bundle(
@@ -219,8 +220,11 @@ def _seeded(experiment: Experiment, dataset: object) -> SeededDataset:
     return SeededDataset(dataset, experiment.settings.seed, experiment.data.settings.direction == "b2a")
 
 
-def _loader(experiment: Experiment, device: torch.device) -> Loader:
+def _loader(experiment: Experiment, device: torch.device, report: Report) -> Loader:
     data = experiment.data.settings
+    told = use_cache(experiment.dataset, data.cache, distributed.gathered)
+    if told:
+        report(told)
     return Loader(
         _seeded(experiment, experiment.dataset),
         data.worker_count(device.type),

@@ -18,6 +18,7 @@ RULES: dict[str, set[str]] = {
     "signals": {"errors"},
     "atomic": {"errors"},
     "locks": set(),
+    "shared_memory": set(),
     "torch_pickles": {"errors"},
     "torch_files": {"errors", "torch_pickles"},
     "progress": {"errors"},
@@ -35,7 +36,10 @@ RULES: dict[str, set[str]] = {
     "meta": {"errors"},
     "networks": {"errors", "registry"},
     "losses": {"errors", "torch_files", "registry"},
-    "data": {"errors", "progress", "registry", "decoding", "rasters", "images", "codecs"},
+    "data": {
+        *("errors", "atomic", "locks", "shared_memory", "progress", "registry"),
+        *("decoding", "rasters", "images", "codecs"),
+    },
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
     "training": {
@@ -107,7 +111,10 @@ RULES: dict[str, set[str]] = {
         "training.stream",
         "inference.translator",
     },
-    "run": {"errors", "plugins", "data.files", "experiment", "bundle", "run_folder", "training", "report"},
+    "run": {
+        *("errors", "plugins", "data.files", "data.caching", "experiment", "bundle", "run_folder", "training"),
+        "report",
+    },
     "plan": {
         "errors",
         "experiment",

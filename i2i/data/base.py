@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from i2i.codecs import Codec, load_halves
+from i2i.data.cache import ImageCache
 from i2i.data.files import Survey, UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.matching import match_by_name
 from i2i.data.sides import Layout, Side
@@ -28,7 +29,11 @@ class TwoDomains(ABC):
         domains: Names of a and b where they are known, else ``("a", "b")``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files of which folder need which conversion, a line each.
+        cache: Keeps decoded images; ``None`` keeps none.
+        is_cacheable: Whether images have numbers to be kept by.
     """
+
+    is_cacheable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class TwoDomains(ABC):
         self._own_transforms = dict(zip("ab", both * (2 if joint else 1), strict=True))
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
+        self.cache: ImageCache | None = None
         self._sides: tuple[Side, Side] | None = None
 
     @property
@@ -149,32 +155,92 @@ class TwoDomains(ABC):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
+        return self._item(index, rng)
+
+    def _item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Loads the item of an index that :meth:`_places` understands."""
+        one, other = self._places(index, rng)
         a, b = self._scanned()
-        paths = dict(zip("ab", self.paths_of(index, rng), strict=True))
-        if a.half and b.half and paths["a"] == paths["b"]:
-            (one, other), _ = load_halves(paths["a"], [(a.codec, a.half), (b.codec, b.half)])
-            arrays = {"a": one, "b": other}
-        else:
-            arrays = {name: side.codec.load(paths[name], side.half)[0] for name, side in (("a", a), ("b", b))}
+        return self._finished(self._arrays(one, other), {"a": a.paths[one], "b": b.paths[other]}, rng)
+
+    def _finished(
+        self, arrays: dict[str, np.ndarray], paths: dict[str, str], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Makes an item of the prepared images of two files."""
         if self.joint:
             place = " and ".join(dict.fromkeys(paths.values()))
             if arrays["a"].shape[:2] != arrays["b"].shape[:2] and not self.transforms.equalizes_sizes:
                 raise _different_sizes(paths, {name: array.shape[1::-1] for name, array in arrays.items()})
-            arrays = self.transforms(arrays, rng, place)
+            arrays = self.transforms.finish(arrays, rng, place)
         else:
-            arrays = {n: self._own_transforms[n]({n: array}, rng, paths[n])[n] for n, array in arrays.items()}
+            arrays = {n: self._own_transforms[n].finish({n: array}, rng, paths[n])[n] for n, array in arrays.items()}
         return {
             **{name: self.codecs[name].encode(array) for name, array in arrays.items()},
-            **{f"{name}_path": path for name, path in paths.items()},
+            **{f"{name}_path": str(path) for name, path in paths.items()},
         }
 
     def paths_of(self, index: int, rng: np.random.Generator) -> tuple[str, str]:
         """Returns the files of an item; the first number of the generator decides where chance does."""
         a, b = self._scanned()
+        one, other = self._places(index, rng)
+        return a.paths[one], b.paths[other]
+
+    @property
+    def num_images(self) -> int:
+        """How many images the domains have together."""
+        return sum(len(side.paths) for side in self._scanned())
+
+    @property
+    def size_is_fixed(self) -> bool:
+        """Whether :meth:`load` gives images of one size."""
+        return self.transforms.prepared_size is not None
+
+    def load(self, number: int) -> np.ndarray:
+        """Loads one image, decoded and resized, as it is before anything random; those of b follow those of a.
+
+        Raises:
+            DataError: Its file cannot be used; names it.
+        """
+        a, b = self._scanned()
+        count = len(a.paths)
+        name, side, place = ("a", a, number) if number < count else ("b", b, number - count)
+        array, _ = side.codec.load(side.paths[place], side.half)
+        return self._own_transforms[name].prepare(name, array, side.paths[place])
+
+    def _arrays(self, one: int, other: int) -> dict[str, np.ndarray]:
+        """Loads the images at these places of a and b as :meth:`load` does, or takes them from the cache."""
+        a, b = self._scanned()
+        if self.cache is None:
+            return self._loaded(a.paths[one], b.paths[other])
+        numbers = {"a": one, "b": len(a.paths) + other}
+        found = {name: self.cache.get(number) for name, number in numbers.items()}
+        missing = [name for name, array in found.items() if array is None]
+        if len(missing) == 2:
+            fresh = self._loaded(a.paths[one], b.paths[other])
+        else:
+            fresh = {name: self.load(numbers[name]) for name in missing}
+        for name, array in fresh.items():
+            self.cache.put(numbers[name], array)
+        return {name: fresh[name] if array is None else array for name, array in found.items()}
+
+    def _loaded(self, one: str, other: str) -> dict[str, np.ndarray]:
+        """Loads a file of each domain, or both halves of one, which is decoded once."""
+        a, b = self._scanned()
+        if a.half and b.half and one == other:
+            halves, _ = load_halves(one, [(a.codec, a.half), (b.codec, b.half)])
+            arrays = dict(zip("ab", halves, strict=True))
+        else:
+            arrays = {name: s.codec.load(path, s.half)[0] for name, s, path in (("a", a, one), ("b", b, other))}
+        paths = {"a": one, "b": other}
+        return {name: self._own_transforms[name].prepare(name, array, paths[name]) for name, array in arrays.items()}
+
+    def _places(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Where the files of an item stand in the lists of a and b."""
+        a, b = self._scanned()
         other = index
         if not self.joint:
             other = int(rng.integers(len(b.paths))) if self.split == "train" else index % len(b.paths)
-        return a.paths[index % len(a.paths)], b.paths[other]
+        return index % len(a.paths), other
 
     def _scanned(self) -> tuple[Side, Side]:
         self.scan()

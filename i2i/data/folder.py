@@ -2,11 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from i2i.codecs import ImageCodec
+from i2i.data.cache import ImageCache
 from i2i.data.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.manifests import FileList
 from i2i.data.pictures import check_ranges
@@ -27,7 +28,10 @@ class Folder:
         channels: ``{"image": C}``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files need which conversion, a line each.
+        cache: Keeps decoded images; ``None`` keeps none.
     """
+
+    is_cacheable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Folder:
         self.transforms = Transforms(spec, load_size, crop_size, {"image": "image"}, argument)
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
+        self.cache: ImageCache | None = None
         self._paths: list[str] | None = None
         self._labels: list[int] = []
         self._names: tuple[str, ...] = tuple(classes) if isinstance(classes, list) else ()
@@ -169,6 +174,26 @@ class Folder:
         assert len(self) and self._paths is not None
         return (self._paths[index],)
 
+    @property
+    def num_images(self) -> int:
+        """How many images there are."""
+        return len(self)
+
+    @property
+    def size_is_fixed(self) -> bool:
+        """Whether :meth:`load` gives images of one size."""
+        return self.transforms.prepared_size is not None
+
+    def load(self, number: int) -> np.ndarray:
+        """Loads an image, decoded and resized, as it is before anything random.
+
+        Raises:
+            DataError: Its file cannot be used; names it.
+        """
+        assert len(self) and self._paths is not None
+        path = self._paths[number]
+        return self.transforms.prepare("image", self.codecs["image"].load(path)[0], path)
+
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Loads an item.
 
@@ -186,7 +211,12 @@ class Folder:
             raise IndexError(f"item {index} of {len(self)}")
         assert self._paths is not None
         path, codec = self._paths[index], self.codecs["image"]
-        image = self.transforms({"image": codec.load(path)[0]}, rng, path)["image"]
+        image = self.cache.get(index) if self.cache else None
+        if image is None:
+            image = self.load(index)
+            if self.cache:
+                self.cache.put(index, image)
+        image = self.transforms.finish({"image": image}, rng, path)["image"]
         item: dict[str, Any] = {"image": codec.encode(image), "path": path}
         if self._wanted:
             item["label"] = torch.tensor(self._labels[index])

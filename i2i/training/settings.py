@@ -31,7 +31,8 @@ class TrainerSettings:
         batch_size: Images of one update, over all processes and parts.
         accumulate: Parts that an update is computed in, one after the other, to save memory.
         seed: Decides initial weights, order, augmentation and every other random choice.
-        precision: ``auto`` picks what the device is good at.
+        precision: ``fp32`` is exact; ``winograd`` (on a CPU), ``tf32``, ``bf16`` and ``fp16`` (on a GPU) are faster;
+            ``auto`` picks the fastest that trains well on the device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         deterministic: Demand deterministic kernels on a GPU, which is slower; a CPU always is.
         checkpoint_every: Steps between checkpoints; the last step always writes one.
@@ -54,7 +55,7 @@ class TrainerSettings:
     batch_size: int = 1
     accumulate: int = 1
     seed: int = 0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "winograd", "bf16", "fp16"] = "auto"
     device: str = "auto"
     deterministic: bool = False
     checkpoint_every: int = 1000
@@ -98,19 +99,24 @@ class DataSettings:
     """The keys of the YAML's ``data`` that are not the data set's own.
 
     Attributes:
-        workers: Processes that load images; ``auto`` is 0 where training itself keeps all cores busy.
+        workers: Processes that load images; ``auto`` is 0 where training itself keeps all cores busy, else at most 8
+            of the cores that a process of the run has to itself.
+        cache: Memory for decoded images, which are then decoded once a run: so many GB on each host, ``auto`` for a
+            quarter of what is free, or ``off``. Images that do not fit are decoded each time. All processes of a host
+            share it, and it leaves no file behind. What a file becomes later is not seen.
         direction: ``b2a`` exchanges the domains, so that a one-way pipeline learns b -> a.
         max_broken: Unusable files that are named and passed over; with more of them the run ends.
         timeout: Seconds after which a loader process that gives nothing counts as hung; 0 waits for ever.
     """
 
     workers: int | Literal["auto"] = "auto"
+    cache: float | Literal["auto", "off"] = "auto"
     direction: Literal["a2b", "b2a"] = "a2b"
     max_broken: int = 10
     timeout: float = 300.0
 
     def __post_init__(self) -> None:
-        values = {"workers": self.workers, "max_broken": self.max_broken, "timeout": self.timeout}
+        values = {"workers": self.workers, "cache": self.cache, "max_broken": self.max_broken, "timeout": self.timeout}
         errors = [
             ArgumentError(f"{name} must not be negative, got {value}", (name,))
             for name, value in values.items()
@@ -122,7 +128,11 @@ class DataSettings:
     def worker_count(self, device: str) -> int:
         if self.workers != "auto":
             return self.workers
-        return 0 if device == "cpu" else min(8, os.cpu_count() or 1)
+        if device == "cpu":
+            return 0
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        share = cores // max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)  # torchrun's, of this host
+        return max(1, min(8, share))
 
 
 @dataclass(frozen=True)
