@@ -1,4 +1,4 @@
-"""Takes training steps when asked: ours, those of the original, or only the convolutions of a step.
+"""Takes training steps when asked, ours, the original's, or only a step's convolutions; or translates.
 
 python benchmarks/contestants.py '{"who": "ours", "case": {"pipeline": "cyclegan", "size": 64, "channels": 8}}'
 
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from convolutions import Convolutions
 from hardware import ROOT, resident
@@ -24,6 +25,7 @@ from torch import nn
 sys.path.insert(0, str(ROOT))
 
 from i2i.experiment import Experiment
+from i2i.inference.translator import Translator
 from i2i.plan.rehearsal import build, fill_pools, random_batch
 from i2i.training.precision import Precision
 
@@ -136,6 +138,27 @@ class Only:
         return {"precision": str(self.dtype).removeprefix("torch.")}
 
 
+class Translating:
+    """What ``translate`` does between reading a file and writing one, with new weights."""
+
+    def __init__(self, case: Case) -> None:
+        experiment = case.experiment()
+        pipeline = experiment.build_pipeline()
+        self.networks: list[nn.Module] = list(pipeline.members.values())
+        self.translator = Translator(experiment.bundle_info(pipeline, 0), pipeline, case.device)
+        rng = np.random.default_rng(0)
+        self.images = [rng.integers(0, 256, (case.size, case.size, 3), np.uint8) for _ in range(case.batch)]
+
+    def step(self) -> None:
+        self.translator.batch(self.images)
+
+    def settle(self) -> None:
+        pass
+
+    def facts(self) -> Figures:
+        return {"precision": self.translator.precision.name}
+
+
 class Stopwatch:
     """Measures a contestant.
 
@@ -183,7 +206,7 @@ class Stopwatch:
 
 def main(text: str) -> None:
     spec: dict[str, Any] = json.loads(text)
-    who = {"ours": Ours, "original": Theirs, "convolutions": Only}[spec["who"]]
+    who = {"ours": Ours, "original": Theirs, "convolutions": Only, "translate": Translating}[spec["who"]]
     serve(Stopwatch(who, Case(**spec["case"])).measure)
 
 
