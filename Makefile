@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DEMO ?= animals
 WORKERS ?= 2
 
-.PHONY: demo test test-slow test-all check docs bench reference clean
+.PHONY: demo test test-slow test-all check docs bench bench-demo reference clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,7 +38,12 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt
 	$(BIN)/zensical build --strict
 
+# The figures of docs/performance.md, in bench.json and bench.md. UPSTREAM: a checkout of the original, to compare with.
 bench: $(READY)
+	$(BIN)/python benchmarks/all.py --json bench.json --markdown bench.md $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+# How good the demo's translations are, over seeds.
+bench-demo: $(READY)
 	$(BIN)/python benchmarks/demo.py $(DEMO)
 
 # What the docs and editors know of the components, from the registries.

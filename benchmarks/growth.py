@@ -92,8 +92,8 @@ def by_ranks(args: argparse.Namespace) -> list[Row]:
         points.append((count, row.medians()["ours"]))
     one = points[0][1]
     curves = {"training": points, "as many times one": [(count, one * count) for count in counts]}
-    title = f"CycleGAN, ResNet-9, {own.channels} channels, 128 px, an image and a thread a process, cpu"
-    _plot(args, "ranks", title, [Panel("images/s", "processes", curves)])
+    label, title = "processes, an image and a thread each", f"CycleGAN, ResNet-9, {own.channels} channels, 128 px"
+    _plot(args, "ranks", title, [Panel("images/s", label, curves)])
     return rows
 
 

@@ -183,13 +183,18 @@ class Child:
 def report(rows: Sequence[Row], args: argparse.Namespace) -> int:
     """Prints the table, writes it where ``args`` says so, and returns the exit code, which is 0: goals are no tests."""
     where = machine(args.threads)
-    text = ", ".join(f"{key} {value}" for key, value in where.items()) + f"\n\n{table(rows)}"
+    text = f"{describe(where)}\n\n{table(rows)}"
     print(text, flush=True)
     if args.json:
         args.json.write_text(json.dumps({"machine": where, "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
     if args.markdown:
         args.markdown.write_text(text + "\n")
     return 0
+
+
+def describe(where: Mapping[str, Any]) -> str:
+    """Returns a machine in one line."""
+    return ", ".join(f"{key} {value}" for key, value in where.items())
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -28,7 +28,7 @@ def main() -> int:
     made.add_argument("--ranks", type=int, default=2)
     made.add_argument("--size", type=int, default=128, help="pixels (default: 128)")
     made.add_argument("--channels", type=int, default=32, help="of the first layer (default: 32)")
-    made.add_argument("--steps", type=int, default=12, help="of each run (default: 12)")
+    made.add_argument("--steps", type=int, default=9, help="of each run (default: 9)")
     made.add_argument("--config", action="append", default=[], metavar="key.path=value", help="of our YAML")
     made.set_defaults(threads=1)
     args = made.parse_args()
