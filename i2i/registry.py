@@ -194,6 +194,7 @@ DATASETS = Registry(
         "unpaired": "i2i.data.unpaired:Unpaired",
         "labels": "i2i.data.labels:Labels",
         "folder": "i2i.data.folder:Folder",
+        "shards": "i2i.data.shards:Shards",
         "synthetic": "i2i.data.synthetic:Synthetic",
     },
     "i2i.datasets",

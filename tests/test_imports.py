@@ -43,7 +43,7 @@ RULES: dict[str, set[str]] = {
     "metrics": {"errors", "registry", "images"},
     "pipelines": {"errors", "registry", "losses"},
     "training": {
-        *("errors", "signals", "atomic", "torch_files", "images", "codecs", "plugins"),
+        *("errors", "signals", "atomic", "shared_memory", "torch_files", "images", "codecs", "plugins"),
         *("pipelines.base", "pipelines.policy"),
     },
     # The experiment layer: from a document to a run and its bundle.

@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "translate",
     "prepare_data",
+    "make_shards",
     "import_weights",
     "components",
     "schema",

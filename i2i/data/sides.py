@@ -1,7 +1,7 @@
 """Where the two domains of a set lie: in two folders, or side by side in each file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,7 @@ class Side:
     half: Half | None
     codec: Codec
     ending: str = ""
-    paths: list[str] = field(default_factory=list)
+    paths: Sequence[str] = field(default_factory=list)
 
 
 def locate(
