@@ -10,13 +10,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from i2i.errors import DataError
 from i2i.training.logs import say
+from i2i.training.parcels import IN_FLIGHT, Parcel, Parcels
 from i2i.training.stream import BatchStream, Draw, SeededDataset
 from i2i.training.verdicts import TrainingError
 
@@ -72,7 +75,7 @@ class Loader:
             try:
                 while (loaded := self._next(loading, shares, stopping)) is not None:
                     failures = 0
-                    batch = self._checked(stream.start + 1, loaded)
+                    batch = self._checked(stream.start + 1, loaded, shares.parcels)
                     stream.start += 1
                     yield batch
                 return
@@ -97,7 +100,8 @@ class Loader:
             batch_sampler=stream,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
-            collate_fn=_collate,
+            prefetch_factor=IN_FLIGHT if self.workers else None,
+            collate_fn=partial(_collate, shares.parcels),
             worker_init_fn=_quiet_worker,
             timeout=LOOK_EVERY if self.workers else 0,
             generator=torch.Generator(),  # the loader would otherwise draw from the global one
@@ -123,9 +127,11 @@ class Loader:
                     raise
         return None
 
-    def _checked(self, step: int, loaded: dict[str, Any]) -> Batch:
+    def _checked(self, step: int, loaded: dict[str, Any], parcels: Parcels) -> Batch:
         """Names what was passed over, and returns the batch."""
         batch = loaded["batch"]
+        if isinstance(batch, Parcel):  # where memory is pinned, that has been done
+            batch = parcels.unpack(batch)
         new = [reason for reason in loaded["broken"] if reason not in self.broken]
         self.broken |= dict.fromkeys(new, step)
         if isinstance(batch, _Failed) or (isinstance(batch, DataError) and not self.max_broken):
@@ -162,6 +168,7 @@ class _Shares(Dataset[Any]):
 
     def __init__(self, dataset: SeededDataset, workers: int, max_broken: int) -> None:
         self.dataset, self.max_broken = dataset, max_broken
+        self.parcels = Parcels(workers)
         self.places = torch.full((max(workers, 1), 3), _NOTHING, dtype=torch.float64).share_memory_()
 
     def busy(self) -> dict[int, float]:
@@ -174,18 +181,18 @@ class _Shares(Dataset[Any]):
 
     def __getitems__(self, draws: list[Draw]) -> tuple[list[Any], list[str]]:
         worker = get_worker_info()
-        place = self.places[worker.id if worker is not None else 0]
+        place = self.places[worker.id if worker is not None else 0].numpy()
         broken: list[str] = []
         items = [self._load(draw, place, broken) for draw in draws]
         place[_SINCE] = _NOTHING
         return items, broken
 
-    def _load(self, draw: Draw, place: torch.Tensor, broken: list[str]) -> Batch | DataError:
+    def _load(self, draw: Draw, place: np.ndarray, broken: list[str]) -> Batch | DataError:
         """Loads an image, or the next one that can be."""
         epoch, index = draw
         for ahead in range(min(self.max_broken + 1, len(self.dataset))):
             draw = (epoch, (index + ahead) % len(self.dataset) if ahead else index)
-            place[:] = torch.tensor([*draw, time.monotonic()], dtype=torch.float64)
+            place[:] = (*draw, time.monotonic())
             try:
                 item = self.dataset[draw]
             except Exception as error:  # the code of others may raise anything
@@ -196,14 +203,14 @@ class _Shares(Dataset[Any]):
         return item
 
 
-def _collate(share: Any) -> dict[str, Any]:
+def _collate(parcels: Parcels, share: Any) -> dict[str, Any]:
     """Makes a batch of items, or passes on what is wrong with one; with what was passed over for it."""
     items, broken = share
     for item in items:
         if isinstance(item, DataError):
             return {"batch": item, "broken": broken}
     try:
-        return {"batch": default_collate(items), "broken": broken}
+        return {"batch": parcels.pack(items), "broken": broken}
     except RuntimeError:
         named = [{k: tuple(v.shape) for k, v in item.items() if isinstance(v, torch.Tensor)} for item in items]
         if all(one == named[0] for one in named):  # memory that the processes share is full, for one

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from i2i.errors import DataError
-from i2i.training import loading
+from i2i.training import loading, parcels
 from i2i.training.loading import Loader
 from i2i.training.stream import BatchStream, SeededDataset
 from i2i.training.verdicts import TrainingError
@@ -210,6 +210,6 @@ def test_what_else_goes_wrong_with_a_batch_is_not_called_a_difference_in_size(mo
     def full(items):
         raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")
 
-    monkeypatch.setattr(loading, "default_collate", full)
+    monkeypatch.setattr(parcels, "default_collate", full)
     with pytest.raises(RuntimeError, match="No space left on device"):
         load(Photos())
