@@ -24,6 +24,7 @@ from torch import nn
 
 sys.path.insert(0, str(ROOT))
 
+from i2i.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
 from i2i.plan.rehearsal import build, fill_pools, random_batch
@@ -207,7 +208,10 @@ class Stopwatch:
 def main(text: str) -> None:
     spec: dict[str, Any] = json.loads(text)
     who = {"ours": Ours, "original": Theirs, "convolutions": Only, "translate": Translating}[spec["who"]]
-    serve(Stopwatch(who, Case(**spec["case"])).measure)
+    try:
+        serve(Stopwatch(who, Case(**spec["case"])).measure)
+    except I2IError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

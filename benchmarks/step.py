@@ -25,6 +25,7 @@ from statistics import median
 import torch
 from contestants import Case
 from harness import Figures, Row, column, measure, parser, report
+from original import check_checkout
 
 STEPS = (("cyclegan", 256, 1), ("pix2pix", 256, 1), ("pix2pix", 256, 16))
 ON_GPU = (("cyclegan", 512, 4),)
@@ -45,6 +46,8 @@ def main() -> int:
     made.add_argument("--batches", type=int, nargs="+", help="those that --images tries (default: 1, 2, 4 ...)")
     made.add_argument("--budget", type=float, default=90.0, help="seconds for the tries of --images, of each")
     args = made.parse_args()
+    if args.upstream:
+        check_checkout(args.upstream)
     if args.device == "auto":
         args.device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.quick:
