@@ -6,21 +6,26 @@ images, not on their number.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from i2i.decoding import Refused
 from i2i.errors import is_out_of_memory
 from i2i.images import describe_os_error
+from i2i.inference.calibration import CALIBRATION_IMAGES
 from i2i.inference.jobs import Files, Job, Loaded, Options
+from i2i.inference.lanes import Lanes
 from i2i.inference.manifest import Refusals
+from i2i.inference.precisions import PrecisionChoice
 from i2i.inference.reading import read_ahead, usable_cores
 from i2i.inference.translator import Translator
 
+THREADS = 16  # at most, that read, and that write
 GPU_BATCH = 8
 GPU_BATCH_PIXELS = 1 << 22  # beyond, a batch is no faster than its images one by one, and takes memory
 WAITING_BYTES = 256 << 20  # of images, at each of three places: read, gathered into batches, to be written
@@ -55,26 +60,30 @@ class FolderTranslation:
     """Translates many images.
 
     Args:
-        translator: The model.
+        translators: The model, one a device.
         files: Reads and writes them.
         options: How.
         refusals: Receives the images that cannot be translated.
+        choice: Decides the precision from the first images.
         stopping: Whether to stop: what is being translated and written is finished, the rest left for another run.
         progress: Called after each image.
     """
 
     def __init__(
         self,
-        translator: Translator,
+        translators: Sequence[Translator],
         files: Files,
         options: Options,
         refusals: Refusals,
+        choice: PrecisionChoice | None = None,
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
-        self.translator, self.files, self.options, self.refusals = translator, files, options, refusals
-        self.stopping, self.progress = stopping, progress
+        self.translators, self.files, self.options, self.refusals = translators, files, options, refusals
+        self.choice, self.stopping, self.progress = choice, stopping, progress
         self.tally = Tally()
+        self._ready: dict[Job, np.ndarray] = {}  # translations that the choice has made
+        self._computing: deque[tuple[list[Loaded], Future[np.ndarray]]] = deque()
         self._writing: deque[tuple[Loaded, int, Future[str]]] = deque()
         self._written_bytes = 0
         self._failures = {"translating": 0, "writing": 0}  # in a row
@@ -87,17 +96,21 @@ class FolderTranslation:
             self.files.read,
             jobs,
             lambda image: image.array.nbytes,
-            threads=min(4, cores),
+            threads=min(THREADS, cores),
             count=WAITING_IMAGES,
             budget=WAITING_BYTES,
         )
-        pool = ThreadPoolExecutor(min(4, cores), thread_name_prefix="write")
+        pool = ThreadPoolExecutor(min(THREADS, cores), thread_name_prefix="write")
         try:
             with closing(reading):
-                for batch in self._batches(reading):
-                    if self._is_over():
-                        break
-                    self._translate(batch, pool)
+                images = self._settled(reading)
+                with Lanes(self.translators) as lanes:
+                    for batch in self._batches(images):
+                        if self._is_over():
+                            break
+                        self._translate(batch, lanes, pool)
+                    while self._computing:
+                        self._finish_batch(lanes, pool)
             self.tally.is_complete = not self._is_over()
             while self._writing:
                 self._finish_oldest()
@@ -105,6 +118,27 @@ class FolderTranslation:
             pool.shutdown(cancel_futures=True)
             self.tally.seconds = time.perf_counter() - started
         return self.tally
+
+    def _settled(self, images: Iterator[Loaded]) -> Iterator[Loaded]:
+        """Decides the precision by the first images to be translated; returns all images."""
+        if self.choice is None or not self.choice.is_open:
+            return images
+        held: list[Loaded] = []
+        are_all = True
+        for image in images:
+            if self._is_over():
+                return iter(())
+            if image.is_done or image.refusal:
+                self._pass_over(image)
+                continue
+            held.append(image)
+            if len(held) > CALIBRATION_IMAGES or sum(one.array.nbytes for one in held) > WAITING_BYTES:
+                are_all = False
+                break
+        results = self.choice.settle([one.array for one in held[:CALIBRATION_IMAGES]], are_all)
+        self._ready = {held[index].job: result for index, result in results.items()}
+        self.files.manifest.options = self.options.deciding(self.choice.name, self.choice.is_calibrated)
+        return chain(held, images)
 
     def _is_over(self) -> bool:
         return bool(self.tally.trouble) or self.stopping()
@@ -136,7 +170,7 @@ class FolderTranslation:
     def _batch_size(self, array: np.ndarray) -> int:
         if self.options.batch_size is not None:
             return self.options.batch_size
-        if self.translator.device.type == "cpu":
+        if self.translators[0].device.type == "cpu":
             return 1
         return max(1, min(GPU_BATCH, GPU_BATCH_PIXELS // (array.shape[0] * array.shape[1])))
 
@@ -147,27 +181,52 @@ class FolderTranslation:
             self.tally.skipped += 1
         self.progress(self.tally)
 
-    def _translate(self, batch: list[Loaded], pool: ThreadPoolExecutor) -> None:
+    def _translate(self, batch: list[Loaded], lanes: Lanes, pool: ThreadPoolExecutor) -> None:
+        """Starts to translate a batch; waits for older ones where enough is under way."""
+        waiting = []
+        for image in batch:
+            result = self._ready.pop(image.job, None)
+            if result is None:
+                waiting.append(image)
+            else:
+                self._save(image, result, pool)
+        if waiting:
+            self._computing.append((waiting, self._submit(waiting, lanes)))
+        while len(self._computing) > (lanes.count if lanes.count > 1 else 0):
+            self._finish_batch(lanes, pool)
+
+    def _submit(self, batch: list[Loaded], lanes: Lanes) -> "Future[np.ndarray]":
+        arrays = [image.array for image in batch]
+        return lanes.submit(lambda translator: translator.batch(arrays, self.options.direction))
+
+    def _finish_batch(self, lanes: Lanes, pool: ThreadPoolExecutor) -> None:
+        """Waits for the oldest batch and has it written; where it fails, its images are tried one by one."""
+        batch, future = self._computing.popleft()
         try:
-            results = self.translator.batch([image.array for image in batch], self.options.direction)
+            results = future.result()
         except Exception as error:  # a plugin's network may raise anything, and memory may run out
             if len(batch) == 1:
                 self._fail("translating", batch[0], _describe(error, batch[0].array))
                 return
             for image in batch:
-                self._translate([image], pool)
+                self._computing.appendleft(([image], self._submit([image], lanes)))
+                self._finish_batch(lanes, pool)
             return
         for image, result in zip(batch, results, strict=True):
-            if result.shape[:2] != image.array.shape[:2]:
-                self._fail("translating", image, f"the model makes {_size(result)} pixels of its {_size(image.array)}")
-                continue
-            self._failures["translating"] = 0
-            while self._writing and (
-                len(self._writing) >= WAITING_IMAGES or self._written_bytes + result.nbytes > WAITING_BYTES
-            ):
-                self._finish_oldest()
-            self._writing.append((image, result.nbytes, pool.submit(self.files.write, image, result)))
-            self._written_bytes += result.nbytes
+            self._save(image, result, pool)
+
+    def _save(self, image: Loaded, result: np.ndarray, pool: ThreadPoolExecutor) -> None:
+        """Has a translation written, once there is room."""
+        if result.shape[:2] != image.array.shape[:2]:
+            self._fail("translating", image, f"the model makes {_size(result)} pixels of its {_size(image.array)}")
+            return
+        self._failures["translating"] = 0
+        while self._writing and (
+            len(self._writing) >= WAITING_IMAGES or self._written_bytes + result.nbytes > WAITING_BYTES
+        ):
+            self._finish_oldest()
+        self._writing.append((image, result.nbytes, pool.submit(self.files.write, image, result)))
+        self._written_bytes += result.nbytes
         while self._writing and self._writing[0][2].done():
             self._finish_oldest()
 

@@ -40,9 +40,11 @@ class Options:
     batch_size: int | None = None
     overwrite: bool = False
 
-    def deciding(self, precision: str) -> dict[str, Any]:
-        """Returns what a translation depends on, as the manifest lists it."""
+    def deciding(self, precision: str, is_calibrated: bool = False) -> dict[str, Any]:
+        """Returns what a translation depends on, as the manifest lists it, and who chose the precision."""
         values: dict[str, Any] = {"direction": self.direction, "precision": precision, "format": self.format}
+        if is_calibrated:
+            values["calibrated"] = True
         if self.format in LOSSY:
             values["quality"] = self.quality
         if self.half:

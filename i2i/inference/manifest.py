@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,22 @@ class Manifest:
     Args:
         path: The file; ``None`` keeps no list.
         bundle: SHA-256 of the bundle.
-        options: All that decides a translation besides input and bundle.
+        options: All that decides a translation besides input and bundle; may be replaced before something is listed.
+        is_alike: Tells of a line's options whether they do; by default they are to be equal.
 
     Raises:
         DataError: The file cannot be read or written, is a link, or belongs to something else.
     """
 
-    def __init__(self, path: Path | None, bundle: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        bundle: str,
+        options: dict[str, Any],
+        is_alike: Callable[[Any], bool] | None = None,
+    ) -> None:
         self.path, self.bundle, self.options = path, bundle, options
+        self._is_alike = is_alike or (lambda listed: listed == options)
         self._threads = threading.RLock()
         self._read = 0
         self._is_held = self._is_foreign = False
@@ -112,7 +120,7 @@ class Manifest:
                 if entry is None:
                     self._is_foreign = True
                     continue
-                is_current = entry["bundle"] == self.bundle and entry["options"] == self.options
+                is_current = entry["bundle"] == self.bundle and self._is_alike(entry["options"])
                 values = _hash(entry["output"]), _hash(entry["input"]), entry["input_bytes"] if is_current else _MASK
                 for column, value in zip(columns, values, strict=True):
                     column.append(value)
@@ -152,7 +160,7 @@ class Manifest:
         return None if entry is None else entry[0] == _hash(input)
 
     def is_done(self, output: str, input: str, input_bytes: int) -> bool:
-        """Tells whether ``output`` is listed with this input, its size as a file, this bundle and these options."""
+        """Tells whether ``output`` is listed with this input, its size as a file, this bundle and options that do."""
         return self._find(output) == (_hash(input), input_bytes)
 
     def _find(self, output: str) -> tuple[int, int] | None:

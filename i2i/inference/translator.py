@@ -1,8 +1,8 @@
 """A trained model as a function from images to images."""
 
 import zlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +29,17 @@ class Translator:
         info: The bundle's metadata.
         pipeline: The bundle's networks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
-        precision: ``fp32``, ``bf16``, ``fp16``; ``auto`` is ``fp32``.
+        precision: See :class:`i2i.training.precision.Precision`; ``auto`` is ``fp32``, which is exact: only for many
+            images a calibration is worth its time (:mod:`i2i.inference.calibration`).
         max_pixels: Files whose header claims more are refused before they are decoded.
 
     Attributes:
         info: The bundle's metadata.
         direction: The default direction, the bundle's first.
+        device: Where it computes.
+        precision: How; it may be replaced by another of the same device.
+        is_shared: Whether threads may translate at the same time. Noise keeps them apart: it is drawn from the random
+            state of the device.
     """
 
     def __init__(
@@ -56,6 +61,9 @@ class Translator:
         self._noisy = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
         # A CPU gains nothing from batches, and its convolutions round differently in them.
         self._alone = self._noisy or self.device.type == "cpu"
+        self.is_shared = not self._noisy
+        self._state = ExitStack()  # once for all images: it takes a millisecond, and threads would undo each other's
+        self._state.enter_context(translating(pipeline, info.norm_policy, info.dropout_policy))
 
     @classmethod
     def load(
@@ -126,42 +134,56 @@ class Translator:
                 raise DataError(f"the image {error}", error.hints) from error
         return self.batch([array], direction)[0]
 
-    def batch(self, images: Sequence[np.ndarray], direction: str | None = None) -> np.ndarray:
+    def batch(
+        self, images: Sequence[np.ndarray], direction: str | None = None, precision: Precision | None = None
+    ) -> np.ndarray:
         """Translates images of one size and type together.
 
         Args:
             images: Arrays ``[H, W, C]`` as the input's codec loads them, all alike.
             direction: As above.
+            precision: Instead of the translator's own.
 
         Returns:
             ``[N, H, W, C]``, of the type that files of the output hold.
         """
         direction = self.check_direction(direction)
-        own: Direction = self.info.directions[direction]
-        source, target = self.codecs(direction)
-        policy = (self.info.norm_policy, self.info.dropout_policy)
-        with torch.inference_mode(), translating(self.pipeline, *policy), self._own_noise():
-            if not self._alone:
-                return target.decode(self._forward(torch.stack([source.encode(image) for image in images]), own))
-            results = []
-            for image in images:
-                if self._noisy:
-                    torch.manual_seed(zlib.crc32(image.tobytes(), self.info.seed))
-                results.append(target.decode(self._forward(source.encode(image)[None], own)))
-            return np.concatenate(results)
+        target = self.codecs(direction)[1]
+        return np.concatenate([target.decode(y) for y in self.outputs(images, direction, precision)])
 
-    def _forward(self, x: torch.Tensor, direction: Direction) -> torch.Tensor:
-        with self.precision.autocast():
-            y = self.pipeline.translate(x.to(self.device), direction)
+    def outputs(
+        self, images: Sequence[np.ndarray], direction: str, precision: Precision | None = None
+    ) -> Iterator[torch.Tensor]:
+        """As :meth:`batch`; yields what the networks make, ``[n, C, H, W]`` in [-1, 1], image by image on a CPU."""
+        source = self.codecs(direction)[0]
+        for group in [[image] for image in images] if self._alone else [images]:
+            with torch.inference_mode(), self._own_noise(group[0]):
+                x = torch.stack([source.encode(image) for image in group])
+                y = self._forward(x, self.info.directions[direction], precision or self.precision)
+            yield y
+
+    def _forward(self, x: torch.Tensor, direction: Direction, precision: Precision) -> torch.Tensor:
+        with precision.kernels(), precision.autocast():
+            y = self.pipeline.translate(x.to(self.device, memory_format=precision.memory_format), direction)
         if not torch.isfinite(y).all():
             raise I2IError("the model's values for it are not finite numbers")
         return y
 
-    def _own_noise(self) -> AbstractContextManager[object]:
-        """Keeps the seeds of the images from the process's random state."""
+    @contextmanager
+    def _own_noise(self, image: np.ndarray) -> Iterator[None]:
+        """Seeds the noise from the image, and keeps the seed from the process's random state."""
         if not self._noisy:
-            return nullcontext()
-        return torch.random.fork_rng([self.device.index or 0] if self.device.type == "cuda" else [])
+            yield
+            return
+        is_cuda = self.device.type == "cuda"
+        with torch.random.fork_rng([self.device.index or 0] if is_cuda else []):
+            seed = zlib.crc32(image.tobytes(), self.info.seed)
+            if is_cuda:  # this device alone: others may be at work
+                with torch.cuda.device(self.device):
+                    torch.cuda.manual_seed(seed)
+            else:
+                torch.manual_seed(seed)
+            yield
 
 
 def _as_array(image: np.ndarray | Image.Image, codec: Codec) -> np.ndarray:

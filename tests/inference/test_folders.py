@@ -16,6 +16,7 @@ from i2i.inference.folders import FolderTranslation
 from i2i.inference.jobs import Files, Job, Loaded, Options
 from i2i.inference.manifest import Manifest, Refusals
 from i2i.inference.workshop import Workshop
+from i2i.training.precision import Precision
 from tests.bundles import make_image, pixels
 
 RGB = ImageCodec(3)
@@ -26,6 +27,7 @@ class Inverter:
 
     def __init__(self, device="cuda", fails=()):
         self.device, self.fails, self.batches = torch.device(device), fails, []
+        self.is_shared, self.precision = False, Precision("fp32", self.device)
 
     def batch(self, images, direction):
         self.batches.append([image.shape for image in images])
@@ -52,7 +54,7 @@ def setting(tmp_path):
         (tmp_path / "out").mkdir(exist_ok=True)
         workshop = Workshop(tmp_path / "out")
         files = Files(workshop, Manifest(None, "", {}), chosen, RGB, RGB)
-        tally = FolderTranslation(translator, files, chosen, refusals).run(jobs)
+        tally = FolderTranslation([translator], files, chosen, refusals).run(jobs)
         workshop.close()
         for index in range(len(sizes)):
             path = tmp_path / f"out/{index}.png"
