@@ -182,12 +182,13 @@ class Experiment:
         """Returns the whole document as plain data, with absolute paths."""
         data = self.root.plain()
         held_out = (data.get("validation") or {}).get("data", {})
-        places = [(data["data"], "root"), (held_out, "root"), (data, "init_from")]
+        places = [(holder, key) for holder in (data["data"], held_out) for key in ("root", "store")]
+        places += [(data, "init_from")]
         places += [(data[role], "bundle") for role in self.pipeline_class.networks]
         losses = [loss for role in data["losses"].values() for loss in (role if isinstance(role, list) else [role])]
         places += [(loss, "weights") for loss in losses if Path(str(loss.get("weights"))).expanduser().is_file()]
         for holder, key in places:
-            if isinstance(holder.get(key), str):
+            if isinstance(holder.get(key), str) and "://" not in holder[key]:
                 holder[key] = str(Path(holder[key]).expanduser().resolve())
         return data
 

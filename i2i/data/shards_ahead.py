@@ -1,5 +1,6 @@
 """Downloads shards before they are used, in threads of their own."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ class Ahead:
         self.store, self.threads = store, threads
         self._lock = threading.Lock()
         self._wanted: list[Shard] = []
+        self._busy: set[Shard] = set()
         self._running = 0
 
     def want(self, shards: Sequence[Shard]) -> None:
@@ -37,11 +39,13 @@ class Ahead:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._wanted:
+                free = [shard for shard in self._wanted if shard not in self._busy]
+                if not free:
                     self._running -= 1
                     return
-                shard = self._wanted.pop(0)
-            try:
-                self.store.bring(shard)
-            except ShardError:
-                continue
+                self._wanted.remove(free[0])
+                self._busy.add(free[0])
+            with contextlib.suppress(ShardError):
+                self.store.bring(free[0])
+            with self._lock:
+                self._busy.discard(free[0])

@@ -24,7 +24,7 @@ from i2i.images import describe_os_error
 from i2i.locks import locked, try_lock
 from i2i.progress import human_size, say
 
-ATTEMPTS = 8  # in a row, which take about two minutes: a network may be away for a while
+ATTEMPTS = 8  # in a row, over a minute and a half: a network may be away for a while
 PAUSE = 0.1  # seconds between looks whether there is room
 _TAR, _PART = ".tar", ".tar.part"
 
@@ -101,7 +101,7 @@ class ShardStore:
         with contextlib.suppress(OSError):  # whoever needs them will meet it again, and tell
             self.folder.mkdir(parents=True, exist_ok=True)
             for shard in fitting:
-                if not self.holds(shard) and not self._make_room(shard):
+                if not self.holds(shard) and not self._make_room(shard, fitting):
                     break
         return fitting
 
@@ -150,8 +150,12 @@ class ShardStore:
                 write_bytes(kept, read_headers(self._path(shard), url).to_json())
                 return
 
-    def _make_room(self, shard: Shard) -> bool:
+    def _make_room(self, shard: Shard, kept: Sequence[Shard] = ()) -> bool:
         """Removes what was used longest ago until a shard fits, and takes its place.
+
+        Args:
+            shard: What needs room.
+            kept: What is not removed.
 
         Returns:
             Whether there is room; where not, others are downloading now, and what they have can be removed later.
@@ -162,6 +166,7 @@ class ShardStore:
         if shard.size > self.budget:
             what = f"{shard.url}: with {human_size(shard.size)} is larger than the store of {human_size(self.budget)}"
             raise ShardError(what, ["a larger data.store_gb"])
+        fixed = {_digest(one.url) for one in kept}
         with self._locked("store.lock"):
             others = []
             for path in self.folder.glob(f"*{_TAR}*"):
@@ -170,7 +175,7 @@ class ShardStore:
                         others.append((path.stat().st_mtime_ns, path))
             used = shard.size + sum(_size(path) for _, path in others)
             for _, path in sorted(others):
-                if used > self.budget and self._remove(path):
+                if used > self.budget and path.name.partition("-")[0] not in fixed and self._remove(path):
                     used -= _size(path)
             if used <= self.budget and not self.holds(shard):
                 self._path(shard, _PART).touch()

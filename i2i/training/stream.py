@@ -83,14 +83,14 @@ class BatchStream(Sampler[list[Draw]]):
         return self._orders[epoch]
 
     def _tell(self, position: int) -> None:
-        """Tells the data set what comes, again whenever an eighth of that has been used."""
+        """Tells the data set what comes, again whenever a 32nd of that has been used."""
         count = min(getattr(self.dataset, "lookahead", 0), self.length)
         if count and position >= self._told:
             epoch, place = divmod(position, self.length)
             rest = self._order(epoch)[place : place + count]
             more = self._order(epoch + 1)[: count - len(rest)] if len(rest) < count else rest[:0]
             self.dataset.expect(np.concatenate([rest, more]))
-            self._told = position + max(count // 8, 1)
+            self._told = position + max(count // 32, 1)
 
 
 class SeededDataset(Dataset[dict[str, Any] | DataError]):

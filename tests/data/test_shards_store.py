@@ -84,6 +84,7 @@ def test_the_store_is_bounded_and_each_shard_comes_about_once(server, folder):
         seen.append(number_of(batch["a"][0]))
         time.sleep(0.01)  # training
     assert sorted(seen) == list(range(SHARDS * PAIRS))
+    assert not any(span for name, span in server.asked if name.endswith(".tar"))  # none by itself
     assert 0 < most <= limit < SHARDS * size_of(folder)
     fetched = [name for name in server.whole() if name.endswith(".tar")]
     # On the ring, one shard is open both in the beginning and in the end of a pass, and the next pass was begun.
@@ -262,6 +263,26 @@ def test_the_shard_used_longest_ago_goes_first(server, folder):
     assert store.announce([shards[2], shards[4], shards[0], shards[1]]) == [shards[2], shards[4], shards[0]]
     store.bring(shards[4])
     assert [store.holds(shard) for shard in shards] == [True, False, True, False, True]
+
+
+def test_what_is_announced_stays_even_if_others_were_read_later(server, folder, monkeypatch):
+    shards = [Shard(f"{server.url}/train-{n:03}.tar", (folder / f"train-{n:03}.tar").stat().st_size) for n in range(4)]
+    store = ShardStore(folder.parent / "store", 3 * shards[0].size)
+    for shard in shards[:3]:
+        store.bring(shard)
+    now = time.time()
+    announced, make_room = [shards[0], shards[1], shards[3]], store._make_room
+
+    def late(shard, kept=()):
+        os.utime(store._path(shards[2]), (now + 60, now + 60))  # a slow loader reads what is done with
+        return make_room(shard, kept)
+
+    monkeypatch.setattr(store, "_make_room", late)
+    assert store.announce(announced) == announced
+    assert [store.holds(shard) for shard in shards] == [True, True, False, False]
+    monkeypatch.undo()
+    store.bring(shards[3])
+    assert [store.holds(shard) for shard in shards] == [True, True, False, True]
 
 
 def test_a_full_store_waits_for_what_others_are_downloading(server, folder):

@@ -1,5 +1,6 @@
 """Shards as a stream: which images make up which step, wherever it is begun and whoever loads it."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,6 +64,13 @@ def test_each_image_once_a_pass(tmp_path):
     paths = [path for batch in batches(dataset, stop=23) for path in batch["a_path"]]  # 92: four passes
     assert all(len(set(paths[first : first + 23])) == 23 for first in range(0, 92, 23))
     assert paths[:23] != paths[23:46]
+
+
+def test_the_order_is_that_of_the_data_set(dataset):
+    numbers = [dataset.order(np.random.default_rng((3, epoch))) for epoch in range(3)]
+    expected = [dataset.paths_of(int(number), None) for number in np.concatenate(numbers)[: STEPS * BATCH]]
+    found = [pair for batch in batches(dataset) for pair in zip(batch["a_path"], batch["b_path"], strict=True)]
+    assert found == expected
 
 
 def test_seeds_differ(dataset):
