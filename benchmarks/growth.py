@@ -154,6 +154,7 @@ def _row(name: str, runs: list[Figures]) -> tuple[Row, float]:
     megabytes = max(figures["memory"] for figures in runs) / 1e6
     speeds = [figures["images_per_second"] for figures in runs]
     row = Row(name, "images/s", {"ours": speeds}, figure="ours", note=f"{megabytes:,.0f} MB", more=runs[-1])
+    print(f"{name}: {row.medians()['ours']:.4g} images/s, {row.note}", file=sys.stderr, flush=True)
     return row, megabytes
 
 

@@ -58,6 +58,7 @@ def main() -> int:
         case = Case(pipeline, args.size or size, batch, args.channels, "auto", args.config, args.device)
         case = replace(case, upstream=str(args.upstream or ""), seconds=args.seconds)
         if args.only in _name(case):
+            print(_name(case), file=sys.stderr, flush=True)
             rows += images_rows(case, args) if args.images else step_rows(case, args)
     return report(rows, args)
 

@@ -54,7 +54,7 @@ def test_the_convolutions_alone_are_those_of_the_step(benchmarks):
     x = torch.rand(2, 3, 16, 16)
 
     def step() -> None:
-        network(network(x)).square().mean().backward()
+        (network(x) + network(x)).square().mean().backward()
 
     with FlopCounterMode(display=False) as counted:
         step()
@@ -134,7 +134,8 @@ def test_a_plot_shows_its_points_where_they_belong(benchmarks, tmp_path):
     circles = [(float(one.get("cx")), float(one.get("cy"))) for one in root.iter("{http://www.w3.org/2000/svg}circle")]
     (a, b, c) = circles
     assert b[0] - a[0] == pytest.approx(c[0] - b[0], abs=0.2), "equal distances are equal ratios"
-    assert a[1] - b[1] == pytest.approx((b[1] - c[1]) / 2, abs=0.2), "up from zero, in proportion"
+    assert plot.BOTTOM - a[1] == pytest.approx((plot.BOTTOM - c[1]) / 4, abs=0.2), "up from zero, in proportion"
+    assert plot.BOTTOM - b[1] == pytest.approx((plot.BOTTOM - c[1]) / 2, abs=0.2)
     assert {"1", "2", "4", "A & B", "ours", "images/s"} <= {
         text.text for text in root.iter("{http://www.w3.org/2000/svg}text")
     }
