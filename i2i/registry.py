@@ -7,8 +7,11 @@ reads metadata only; a component's code is imported when its name is used, never
 
 import difflib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -100,11 +103,9 @@ class Registry:
         found: dict[str, list[Entry]] = {}
         for name, target in self._builtin.items():
             found.setdefault(name, []).append(Entry(name, target, "i2i"))
-        for point in entry_points(group=self.group) if self.group else ():
-            owner = point.dist.name if point.dist else point.value
-            entry = Entry(point.name, point.value, owner)
-            if entry not in found.setdefault(point.name, []):  # an editable install can be listed twice
-                found[point.name].append(entry)
+        for entry in _installed(self.group, _folders()) if self.group else ():
+            if entry not in found.setdefault(entry.name, []):  # an editable install can be listed twice
+                found[entry.name].append(entry)
         for name, entry in self._local.items():
             found.setdefault(name, []).append(entry)
         return dict(sorted(found.items()))
@@ -149,6 +150,26 @@ class Registry:
             f"the {self.kind} name {name!r} is claimed by {' and '.join(owners)}",
             ["uninstall one of them, or rename one component"],
         )
+
+
+def _folders() -> tuple[tuple[str, int], ...]:
+    """Where packages are, and when each folder has changed."""
+    found = []
+    for folder in sys.path:
+        try:
+            found.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116 (it may be an archive)
+        except (OSError, ValueError):
+            found.append((folder, 0))
+    return tuple(found)
+
+
+@lru_cache(maxsize=32)
+def _installed(group: str, _: tuple[tuple[str, int], ...]) -> list[Entry]:
+    """Returns what packages register; the metadata of all of them are read, so not again while their folders stay."""
+    return [
+        Entry(point.name, point.value, point.dist.name if point.dist else point.value)
+        for point in entry_points(group=group)
+    ]
 
 
 GENERATORS = Registry(

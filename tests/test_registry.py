@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -290,3 +292,16 @@ def test_components_shows_a_local_file(local, capsys):
     assert f"generator local_shown, from {file}" in shown
     assert "kernel: an integer; default 3" in shown
     assert "One convolution." in shown
+
+
+def test_metadata_are_read_once_and_again_when_something_is_installed(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("i2i.registry.entry_points", lambda group: calls.append(group) or entry_points(group=group))
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("generator", {}, "i2i.generators")
+    for _ in range(3):
+        assert "late" not in registry.names()
+    assert calls == ["i2i.generators"]
+    time.sleep(0.01)  # the clock of some file systems is coarse
+    install(tmp_path, "i2i-late", {"i2i.generators": {"late": "late:Late"}})
+    assert registry.entry("late").owner == "i2i-late"
