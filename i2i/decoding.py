@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -57,13 +57,35 @@ class TooLarge(Refused):
     """An image of more pixels than are allowed."""
 
 
-def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, tuple[str, ...]]:
+class AtLeast(NamedTuple):
+    """What size of an image will do, so that a larger JPEG is decoded at a half, a quarter or an eighth of its own.
+
+    The decoder then computes the mean of each 2 x 2, 4 x 4 or 8 x 8 pixels from the frequencies, and colours that are
+    stored at half the resolution are not smoothed. Resized by area to 286 x 286 afterwards, 12 photographs of 1920 x
+    1440 differ from fully decoded ones by 0.4 of 255 on average and 20 at most, 80 aerial photographs and maps of
+    600 x 600 by 1.5 and 65; decoding takes a sixth and two fifths of the time.
+
+    Attributes:
+        height: Of each picture, in pixels.
+        width: Likewise.
+        parts: Pictures side by side in the file.
+    """
+
+    height: int
+    width: int
+    parts: int = 1
+
+
+def decode(
+    data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS, at_least: AtLeast | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decodes an image file's bytes.
 
     Args:
         data: The whole file.
         channels: Channels to deliver; ``None`` keeps 1 or 3, whichever the file has.
         max_pixels: Headers that claim more are refused before anything is decoded.
+        at_least: Lets a JPEG be decoded at a fraction of its size; ``None`` decodes all of it.
 
     Returns:
         A writable uint8 or uint16 array ``[H, W, C]`` and the conversions that were made.
@@ -75,6 +97,8 @@ def decode(data: bytes, channels: int | None = 3, max_pixels: int = MAX_PIXELS) 
     check_data(image, data)
     deep = is_deep(image)
     rotation = orientation(image, data)  # before the pixels: a TIFF that Pillow has turned no longer tells
+    if at_least is not None and image.format in ("JPEG", "MPO"):
+        _reduce(image, at_least, rotation >= 5)
     try:
         array = _decode_deep(image, data) if deep else _decode_pillow(image)
     except (MemoryError, Refused):
@@ -144,6 +168,16 @@ def load_pixels(image: ImageFile.ImageFile) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     with _own_limit() if limit and image.size[0] * image.size[1] > limit else nullcontext():
         image.load()
+
+
+def _reduce(image: ImageFile.ImageFile, wanted: AtLeast, is_sideways: bool) -> None:
+    """Has an identified JPEG decoded at the smallest fraction that will do; pictures side by side stay equal."""
+    width, height = image.size[::-1] if is_sideways else image.size
+    for part in (8, 4, 2):
+        is_even = wanted.parts == 1 or width % (wanted.parts * part) == 0
+        if is_even and height // part >= wanted.height and width // wanted.parts // part >= wanted.width:
+            image.draft(None, (image.size[0] // part, image.size[1] // part))
+            return
 
 
 def _open(name: str, stream: BinaryIO) -> ImageFile.ImageFile:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from i2i.atomic import write_bytes
-from i2i.decoding import MAX_PIXELS, Refused, decode, fit_channels, recognize
+from i2i.decoding import MAX_PIXELS, AtLeast, Refused, decode, fit_channels, recognize
 from i2i.errors import DataError
 from i2i.rasters import decode_raster, encode_raster, is_raster
 
@@ -40,7 +40,12 @@ MIN_CELL = 128  # pixels: smaller images are enlarged in a grid
 
 
 def load_image(
-    path: str | os.PathLike[str], channels: int | None = 3, *, max_pixels: int = MAX_PIXELS, any_type: bool = False
+    path: str | os.PathLike[str],
+    channels: int | None = 3,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    any_type: bool = False,
+    at_least: AtLeast | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Reads an image file.
 
@@ -52,6 +57,7 @@ def load_image(
         channels: Channels to deliver; ``None`` keeps 1 or 3, whichever the file has, or the number of bands.
         max_pixels: Files whose header claims more are refused before they are decoded.
         any_type: Whether floats and other integers are read as they are, rather than refused.
+        at_least: Lets a JPEG be decoded at a fraction of its size; ``None`` decodes all of it.
 
     Returns:
         A uint8 or uint16 array ``[H, W, C]``, or one of another type where these are wanted, and the
@@ -67,7 +73,7 @@ def load_image(
                 recognize(file)  # a film of many gigabytes is not read to find that it is none
             data = file.read()
         if is_picture:
-            return decode(data, channels, max_pixels)
+            return decode(data, channels, max_pixels, at_least)
 
         def check(count: int, dtype: np.dtype[np.generic]) -> None:
             if dtype.newbyteorder("=") not in (np.uint8, np.uint16) and not any_type:

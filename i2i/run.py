@@ -222,6 +222,8 @@ def _seeded(experiment: Experiment, dataset: object) -> SeededDataset:
 
 def _loader(experiment: Experiment, device: torch.device, report: Report) -> Loader:
     data = experiment.data.settings
+    if data.draft and not getattr(experiment.dataset, "use_draft", bool)():
+        report("draft: off, it needs a data set of files and a preset that begins with a resize")
     told = use_cache(experiment.dataset, data.cache, distributed.gathered)
     if told:
         report(told)

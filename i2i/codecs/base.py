@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS, Refused
+from i2i.decoding import MAX_PIXELS, AtLeast, Refused
 from i2i.errors import DataError
 from i2i.images import load_image
 
@@ -29,6 +29,8 @@ class Codec(ABC):
         needs_pixels: Whether only the pixels tell if a file can be used, rather than its header.
         channels: Of its tensors.
         max_pixels: Files whose header claims more are refused before they are decoded.
+        least_size: Height and width that will do: larger JPEGs may be decoded at a fraction of their size, see
+            :class:`i2i.decoding.AtLeast`. ``None`` decodes all of it.
         palette: uint8 ``[256, 3]``: the colours in which viewers show the values of files, if not gray.
     """
 
@@ -37,6 +39,7 @@ class Codec(ABC):
     needs_pixels: ClassVar[bool] = False
     channels: int
     max_pixels: int = MAX_PIXELS
+    least_size: tuple[int, int] | None = None
     palette: np.ndarray | None = None
 
     @property
@@ -121,7 +124,13 @@ def load_halves(
     # Transparency is kept for those who want it; to its channels, each half is fitted later.
     wanted = [codec.channels for codec, _ in sides if codec.target == "image" and codec.channels in (2, 4)]
     max_pixels = min(codec.max_pixels for codec, _ in sides)
-    whole, notes = load_image(path, max(wanted, default=None), max_pixels=max_pixels, any_type=True)
+    sizes = [codec.least_size for codec, _ in sides]
+    known = [size for size in sizes if size is not None]
+    at_least = None
+    if len(known) == len(sizes):  # class ids would not survive it
+        at_least = AtLeast(max(height for height, _ in known), max(width for _, width in known), parts=2)
+    channels = max(wanted, default=None)
+    whole, notes = load_image(path, channels, max_pixels=max_pixels, any_type=True, at_least=at_least)
     width = whole.shape[1]
     if width % 2:
         raise DataError(f"{path}: has two halves side by side, but its width of {width} pixels is odd")

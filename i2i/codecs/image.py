@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from i2i.codecs.base import Codec
-from i2i.decoding import Refused, fit_channels
+from i2i.decoding import AtLeast, Refused, fit_channels
 from i2i.errors import DataError
 from i2i.images import WRITERS, load_image, to_tensor, to_uint8, to_uint16
 
@@ -64,7 +64,11 @@ class ImageCodec(Codec):
 
     def load_whole(self, path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...]]:
         array, notes = load_image(
-            path, self.channels, max_pixels=self.max_pixels, any_type=self.value_range is not None
+            path,
+            self.channels,
+            max_pixels=self.max_pixels,
+            any_type=self.value_range is not None,
+            at_least=AtLeast(*self.least_size) if self.least_size else None,
         )
         try:
             return self._scaled(array), notes

@@ -185,6 +185,13 @@ class TwoDomains(ABC):
         one, other = self._places(index, rng)
         return a.paths[one], b.paths[other]
 
+    def use_draft(self) -> bool:
+        """Has JPEGs decoded no larger than the resize at the start needs; returns whether there is one."""
+        for name, codec in self.codecs.items():
+            if codec.target == "image":
+                codec.least_size = self._own_transforms[name].prepared_size
+        return self.size_is_fixed
+
     @property
     def num_images(self) -> int:
         """How many images the domains have together."""

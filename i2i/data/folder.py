@@ -174,6 +174,11 @@ class Folder:
         assert len(self) and self._paths is not None
         return (self._paths[index],)
 
+    def use_draft(self) -> bool:
+        """Has JPEGs decoded no larger than the resize at the start needs; returns whether there is one."""
+        self.codecs["image"].least_size = self.transforms.prepared_size
+        return self.size_is_fixed
+
     @property
     def num_images(self) -> int:
         """How many images there are."""

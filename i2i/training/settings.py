@@ -104,6 +104,8 @@ class DataSettings:
         cache: Memory for decoded images, which are then decoded once a run: so many GB on each host, ``auto`` for a
             quarter of what is free, or ``off``. Images that do not fit are decoded each time. All processes of a host
             share it, and it leaves no file behind. What a file becomes later is not seen.
+        draft: Decode JPEGs at a half, a quarter or an eighth where a preset's resize makes them that small anyway: 3 to
+            10 times as fast, but not the same pixels: 0.4 to 1.5 of 255 off on average, so it is not the default.
         direction: ``b2a`` exchanges the domains, so that a one-way pipeline learns b -> a.
         max_broken: Unusable files that are named and passed over; with more of them the run ends.
         timeout: Seconds after which a loader process that gives nothing counts as hung; 0 waits for ever.
@@ -111,6 +113,7 @@ class DataSettings:
 
     workers: int | Literal["auto"] = "auto"
     cache: float | Literal["auto", "off"] = "auto"
+    draft: bool = False
     direction: Literal["a2b", "b2a"] = "a2b"
     max_broken: int = 10
     timeout: float = 300.0
