@@ -42,7 +42,7 @@ def offer_download(root: str | None) -> int:
 
 def _missing_source(root: str | None) -> Source | None:
     """The known data set that should lie there and does not."""
-    if root is None:
+    if root is None or "://" in root:
         return None
     folder = Path(root).expanduser()
     source = SOURCES.get(folder.name)

@@ -1,19 +1,20 @@
 """Sets in tar files, WebDataset's format, which may be larger than the disk."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from i2i.codecs import Half
 from i2i.data.base import TwoDomains
 from i2i.data.domains import known_set
 from i2i.data.pictures import picture_codecs
 from i2i.data.shards_ahead import Ahead
 from i2i.data.shards_index import Member, ShardError, ShardIndex, check_content, expand_braces, read_index
-from i2i.data.shards_members import Members, Shard, find_parts, refuse_orphans, select_images, select_pairs
+from i2i.data.shards_members import Files, Members, Shard, find_parts, pack, refuse_orphans, select_images, select_pairs
 from i2i.data.shards_order import local_passes
 from i2i.data.shards_store import ShardStore
 from i2i.data.sides import SPLITS, Side, check_root, found_there
@@ -58,7 +59,7 @@ class Shards(TwoDomains):
             root: The folder that shards lie in, or its http(s) address.
             urls: The shards, relative to root, as in ``train-{000..127}.tar`` or a list; for domains with shards of
                 their own {a: ..., b: ...}. ``SPLIT`` in them stands for the split. Null takes ``SPLIT-*.tar`` of a
-                folder, or, without pairs, ``SPLITA-*.tar`` and ``SPLITB-*.tar``.
+                folder, or, without pairs, ``SPLITA-*.tar`` and ``SPLITB-*.tar`` where there are such.
             paired: Whether a and b of an item belong together.
             split: ``train``, ``val`` or ``test``; all but ``train`` are loaded without anything random.
             load_size: What images are resized to before a crop, a number or [height, width]; null keeps their sizes.
@@ -114,18 +115,23 @@ class Shards(TwoDomains):
         if "://" not in self.root:
             check_root(self.root)
         urls = {name: self._shards_of(name) for name in "ab"}
-        indexes = self._read_indexes(list(dict.fromkeys([*urls["a"], *urls["b"]])))
-        shards = {url: Shard(url, index.size) for url, index in indexes.items()}
-        if self.joint:
-            return self._pairs(shards, indexes)
-        parts: tuple[str | None, ...] = self._parts or (None, None)
-        if self._parts is None and urls["a"] == urls["b"]:
-            parts = find_parts(next(iter(indexes.values())), urls["a"][0])
-        sides = []
-        for name, part in zip("ab", (parts[0], parts[-1]), strict=True):
-            chosen = ((shards[url], select_images(indexes[url], url, part)) for url in urls[name])
-            sides.append(self._side(name, Members(chosen, self._read), parts))
-        return sides[0], sides[1]
+        parts = self._parts_of(urls)
+        loaded = self._load({url: [name for name in "ab" if url in urls[name]] for url in urls["a"] + urls["b"]}, parts)
+        refuse_orphans(
+            [line for one in loaded.values() for line in one.orphans], sum(one.total for one in loaded.values())
+        )
+        members = {
+            name: Members(((loaded[url].shard, loaded[url].files[name]) for url in urls[name]), self._read)
+            for name in "ab"
+        }
+        halves: tuple[Half | None, Half | None] = (None, None)
+        if len(parts) == 1:
+            members["b"], halves = members["a"], ("left", "right")
+        a, b = (
+            Side(Path(self.root), half, self.codecs[name], paths=members[name])
+            for name, half in zip("ab", halves, strict=True)
+        )
+        return a, b
 
     def scan(self) -> None:
         """Finds the shards and their images, once. Images are looked at when they come up.
@@ -223,16 +229,19 @@ class Shards(TwoDomains):
         if urls is not None:
             given = [urls] if isinstance(urls, str) else urls
             return [self._place(one) for url in given for one in expand_braces(url.replace("SPLIT", self.split))]
-        pattern = f"{self.split}-*.tar" if self.joint else f"{self.split}{name.upper()}-*.tar"
+        pattern, own = f"{self.split}-*.tar", f"{self.split}{name.upper()}-*.tar"
         if "://" in self.root:
             hint = f"say which: data.urls={pattern[:-5]}{{000000..000127}}.tar"
             raise DataError(f"{self.root}: an address does not tell which shards there are", [hint])
-        found = sorted(map(str, Path(self.root).glob(pattern)))
+        base = Path(self.root)
+        if not self.joint and (any(base.glob(own)) or not any(base.glob(pattern))):
+            pattern = own
+        found = sorted(map(str, base.glob(pattern)))
         if not found:
-            hints = [found_there(Path(self.root)), "other names: data.urls=my-{000..127}.tar"]
-            if self.joint and any(Path(self.root).glob(f"{self.split}A-*.tar")):
+            hints = [found_there(base), "other names: data.urls=my-{000..127}.tar"]
+            if self.joint and any(base.glob(own)):
                 hints.append("shards of two domains without pairs: data.paired=false")
-            raise DataError(f"{str(Path(self.root).absolute())!r} holds no {pattern}", hints)
+            raise DataError(f"{str(base.absolute())!r} holds no {pattern}", hints)
         return found
 
     def _place(self, url: str) -> str:
@@ -240,33 +249,44 @@ class Shards(TwoDomains):
             return url
         return f"{self.root.rstrip('/')}/{url}" if "://" in self.root else str(Path(self.root, url))
 
-    def _read_indexes(self, urls: list[str]) -> dict[str, ShardIndex]:
-        def read(url: str) -> ShardIndex:
-            try:
-                return self._store.index(url) if "://" in url else read_index(Path(url))
-            except ShardError as error:
-                raise DataError(error.message, error.hints) from error
+    def _parts_of(self, urls: Mapping[str, list[str]]) -> tuple[str | None, ...]:
+        """What follows the key in the names of a and b; a single one for files that hold both, ``None`` for all."""
+        if self._parts is not None:
+            return self._parts
+        if urls["a"] != urls["b"]:
+            return None, None
+        first = urls["a"][0]
+        return find_parts(self._index(first), first)
 
-        # As processes wait for disks and servers, more of them than cores.
-        with ThreadPoolExecutor(8) as pool, Progress("", len(urls), count="shards") as progress:
-            return {url: index for url, index, _ in zip(urls, pool.map(read, urls), _counted(progress), strict=False)}
+    def _index(self, url: str) -> ShardIndex:
+        try:
+            return self._store.index(url) if "://" in url else read_index(Path(url))
+        except ShardError as error:
+            raise DataError(error.message, error.hints) from error
 
-    def _pairs(self, shards: Mapping[str, Shard], indexes: Mapping[str, ShardIndex]) -> tuple[Side, Side]:
-        first = next(iter(indexes))
-        parts: tuple[str, ...] = self._parts or find_parts(indexes[first], first)
-        orphans: list[str] = []
-        chosen = []
-        for url, index in indexes.items():
-            found, without = select_pairs(index, url, parts)
-            chosen.append((shards[url], found))
-            orphans += without
-        refuse_orphans(orphans, sum(len(index.members) for index in indexes.values()))
-        members = [Members(((shard, found[n]) for shard, found in chosen), self._read) for n in range(len(parts))]
-        return self._side("a", members[0], parts), self._side("b", members[-1], parts)
+    def _load(self, urls: Mapping[str, list[str]], parts: tuple[str | None, ...]) -> dict[str, "_Loaded"]:
+        """Reads the indexes of shards, of which each is for the domains that it stands for."""
 
-    def _side(self, name: Literal["a", "b"] | str, members: Members, parts: tuple[Any, ...]) -> Side:
-        half: Any = None if len(parts) > 1 else "left" if name == "a" else "right"
-        return Side(Path(self.root), half, self.codecs[name], paths=members)
+        def load(url: str) -> _Loaded:
+            index = self._index(url)
+            shard, total = Shard(url, index.size), len(index.members)
+            if self.joint:
+                files, orphans = select_pairs(index, url, [str(part) for part in parts])
+                packed = [pack(one) for one in files]
+                return _Loaded(shard, {"a": packed[0], "b": packed[-1]}, orphans, total)
+            of = {"a": parts[0], "b": parts[-1]}
+            return _Loaded(shard, {name: pack(select_images(index, url, of[name])) for name in urls[url]}, [], total)
+
+        pool = ThreadPoolExecutor(8)  # more than cores: disks and servers make threads wait
+        try:
+            with Progress("", len(urls), count="shards") as progress:
+                loaded = {}
+                for url, one in zip(urls, pool.map(load, urls), strict=True):
+                    loaded[url] = one
+                    progress.advance()
+                return loaded
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _read(self, shard: Shard, member: Member) -> bytes:
         if shard.is_remote:
@@ -293,10 +313,13 @@ def _members(side: Side) -> Members:
     return side.paths
 
 
-def _counted(progress: Progress) -> Iterator[None]:
-    while True:
-        yield
-        progress.advance()
+class _Loaded(NamedTuple):
+    """What a shard holds of each domain; what is wrong with files that have no partner, and how many there are."""
+
+    shard: Shard
+    files: dict[str, Files]
+    orphans: list[str]
+    total: int
 
 
 def _check_urls(urls: Urls | None, path: tuple[str, ...]) -> None:

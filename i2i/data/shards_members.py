@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -35,6 +35,27 @@ class Shard:
 Read = Callable[[Shard, Member], bytes]
 
 
+class Files(NamedTuple):
+    """Files of a shard as bytes and arrays: in objects of Python, ten million would take gigabytes.
+
+    Attributes:
+        places: Where each begins, and its length, int64 ``[N, 2]``.
+        lengths: Of the names, in bytes, int64 ``[N]``.
+        names: All of them, without anything between.
+    """
+
+    places: np.ndarray
+    lengths: np.ndarray
+    names: bytes
+
+
+def pack(members: Sequence[Member]) -> Files:
+    """Makes the compact form of some files."""
+    names = [name.encode("utf-8", "surrogateescape") for name, _, _ in members]
+    places = np.array([(offset, size) for _, offset, size in members], np.int64).reshape(-1, 2)
+    return Files(places, np.array([len(name) for name in names], np.int64), b"".join(names))
+
+
 class ShardFile(Embedded):
     """A file in a shard; its name is ``SHARD/MEMBER``."""
 
@@ -62,22 +83,15 @@ class Members(Sequence[str]):
         counts: How many files of each, ``[S]``.
     """
 
-    def __init__(self, shards: Iterable[tuple[Shard, Sequence[Member]]], read: Read) -> None:
-        self.shards, self._read = [], read
-        counts, places, lengths, names = [], [], [], []
-        for shard, members in shards:
-            self.shards.append(shard)
-            counts.append(len(members))
-            # As bytes and arrays: ten million names would else take a gigabyte, in each process that looks at them.
-            encoded = [name.encode("utf-8", "surrogateescape") for name, _, _ in members]
-            places.append(np.array([(offset, size) for _, offset, size in members], np.int64).reshape(-1, 2))
-            lengths.append(np.array([len(name) for name in encoded], np.int64))
-            names.append(b"".join(encoded))
-        self.counts = np.array(counts, np.int64)
+    def __init__(self, shards: Iterable[tuple[Shard, Files]], read: Read) -> None:
+        pairs = list(shards)
+        self.shards, self._read = [shard for shard, _ in pairs], read
+        files = [one for _, one in pairs]
+        self.counts = np.array([len(one.places) for one in files], np.int64)
         self._ends = self.counts.cumsum()
-        self._places = np.concatenate(places) if places else np.empty((0, 2), np.int64)
-        self._name_ends = np.concatenate(lengths).cumsum() if lengths else np.empty(0, np.int64)
-        self._names = b"".join(names)
+        self._places = np.concatenate([one.places for one in files])
+        self._name_ends = np.concatenate([one.lengths for one in files]).cumsum()
+        self._names = b"".join(one.names for one in files)
 
     def __len__(self) -> int:
         return len(self._places)
