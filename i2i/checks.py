@@ -1,7 +1,7 @@
 """What a document must hold before anything is built of it: keys, losses, data, optimizers, schedule."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ FRAMEWORK_KEYS = (
     *("format", "name", "plugins", "init_from", "pipeline", "losses", "data", "optimizer", "schedule", "trainer"),
     *("validation", "trackers"),
 )
-DATA_KEYS = ("workers", "direction", "max_broken", "timeout")
+DATA_KEYS = tuple(field.name for field in fields(DataSettings))
 MAX_PIXELS = 2**32  # of a training image
 DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
 
