@@ -82,9 +82,9 @@ class PrecisionChoice:
 
     def _take(self, precision: Precision, is_calibrated: bool) -> None:
         self.is_calibrated = is_calibrated
-        for translator in self.translators:
-            same = translator.device == precision.device
-            translator.precision = precision if same else Precision(precision.name, translator.device)
+        self.translators[0].precision = precision
+        for translator in self.translators[1:]:  # each its own, since they are at work at the same time
+            translator.precision = Precision(precision.name, translator.device)
 
 
 def counts_as_done(asked: str, options: Options) -> Callable[[Any], bool]:

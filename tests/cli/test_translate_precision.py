@@ -127,11 +127,12 @@ def test_a_forced_one_says_its_error(model, six, tmp_path, computed, capsys):
     assert not computed and "within" not in capsys.readouterr().out
 
 
-def test_two_devices_make_what_one_makes(model, six, tmp_path, capsys):
+@pytest.mark.parametrize("precision", ["fp32", "winograd", "auto"])
+def test_two_devices_make_what_one_makes(precision, model, six, tmp_path, capsys, tempted):
     threads = torch.get_num_threads()
-    assert translate(model, six, tmp_path / "one", "--device", "cpu", "--precision", "fp32") == 0
-    assert translate(model, six, tmp_path / "two", "--device", "cpu,cpu", "--precision", "fp32") == 0
-    assert "on cpu, cpu, fp32" in capsys.readouterr().out
+    for name, device in (("one", "cpu"), ("two", "cpu,cpu")):
+        assert translate(model, six, tmp_path / name, "--device", device, "--precision", precision) == 0
+    assert "on cpu, cpu, " in capsys.readouterr().out
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     inputs = [entry["input"] for entry in lines(tmp_path / "two/manifest.jsonl")]
     assert sorted(inputs) == [f"{index}.png" for index in range(6)]
