@@ -95,19 +95,28 @@ def test_another_cache_is_not_taken_for_it():
     assert ImageCache.join(((2**22 + 1, number), token)) is None
 
 
-def test_writers_of_all_kinds_do_not_mix():
-    """Threads and processes that keep the same images at once."""
-    cache = ImageCache(300, 1_000_000)
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=fill, args=(cache, 0, 300)) for _ in range(2)]
-    threads = [threading.Thread(target=fill, args=(cache, 0, 300)) for _ in range(2)]
-    for one in (*processes, *threads):
-        one.start()
-    for one in (*processes, *threads):
-        one.join()
-    assert cache.kept == 300
-    for number in range(300):
-        np.testing.assert_array_equal(cache.get(number), image_of(number))
+def fill_in_order(cache, order, barrier):
+    images = {number: np.full((100, 100, 3), number, np.uint8) for number in order}
+    barrier.wait()
+    for number in order:
+        cache.put(number, images[number])
+
+
+@pytest.mark.parametrize("kind", [multiprocessing.get_context("fork").Process, threading.Thread])
+def test_writers_do_not_mix(kind):
+    """Threads or processes that keep images at once, each in another order."""
+    for _ in range(5):
+        cache = ImageCache(200, 200 * 30_016)
+        orders = [range(200), range(199, -1, -1), [*range(100, 200), *range(100)]]
+        barrier = (threading if kind is threading.Thread else multiprocessing.get_context("fork")).Barrier(3)
+        writers = [kind(target=fill_in_order, args=(cache, order, barrier)) for order in orders]
+        for one in writers:
+            one.start()
+        for one in writers:
+            one.join()
+        assert cache.kept == 200
+        for number in range(200):
+            assert (cache.get(number) == number).all()
 
 
 def test_a_killed_writer_stops_no_other():

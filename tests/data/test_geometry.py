@@ -66,18 +66,28 @@ def test_labels_beside_an_image(size):
     assert_equal(Transforms("resize_crop_flip", 40, 32, targets), nodes, targets, images, range(8))
 
 
-def test_what_is_prepared_is_not_changed_by_what_follows():
-    for spec in (
-        "resize_crop_flip",
-        [{"type": "Resize", "height": 40, "width": 40}, {"type": "CoarseDropout", "p": 1}],
-    ):
-        transforms = Transforms(spec, 40, 32, {"a": "image"})
-        image = transforms.prepare("a", RNG.integers(0, 256, (60, 80, 3), dtype=np.uint8), "x.png").copy()
-        image.flags.writeable = False
-        before = image.copy()
-        whole = transforms({"a": image}, np.random.default_rng(1), "x.png")["a"]
-        np.testing.assert_array_equal(transforms.finish({"a": image}, np.random.default_rng(1), "x.png")["a"], whole)
-        np.testing.assert_array_equal(image, before)
+def test_chance_is_the_librarys_over_many_draws():
+    images = {"a": np.arange(9 * 11 * 3, dtype=np.uint16).astype(np.uint8).reshape(9, 11, 3)}
+    assert_equal(Transforms("crop_flip", None, 4, {"a": "image"}), preset("crop_flip", None, 4), {}, images, range(300))
+
+
+def test_what_is_prepared_is_not_changed_by_what_follows(monkeypatch):
+    class InPlace:
+        """A transform of the kind that works in the memory it is given."""
+
+        def set_random_state(self, *_):
+            pass
+
+        def __call__(self, image):
+            image[:] = 0
+            return {"image": image}
+
+    monkeypatch.setattr(Transforms, "_compose", lambda self: InPlace())
+    kept = np.ones((6, 6, 3), np.uint8)
+    kept.flags.writeable = False
+    transforms = Transforms([{"type": "CoarseDropout"}], None, None, {"a": "image"})
+    assert not transforms.finish({"a": transforms.prepare("a", kept, "x")}, RNG, "x")["a"].any()
+    assert kept.all()
 
 
 def test_presets_never_import_the_library():
