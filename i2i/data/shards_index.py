@@ -21,6 +21,8 @@ BLOCK = tarfile.BLOCKSIZE
 FORMAT = 1
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_ELSEWHERE = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _REMAKE = "make the index anew: python tools/make_shards.py --index SHARD"
 
@@ -153,10 +155,9 @@ def check_name(name: str, place: str) -> None:
     Raises:
         DataError: It does.
     """
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts:
+    if _ELSEWHERE.search(name):
         raise DataError(f"{place}: the member {name!r} leads out of the shard")
-    if not name or any(ord(character) < 32 for character in name):
+    if not name or _CONTROL.search(name):
         raise DataError(f"{place}: the member {name!r} has no usable name")
 
 

@@ -1,10 +1,12 @@
 import pickle
 import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from i2i.build import make
 from i2i.config import parse
@@ -13,6 +15,7 @@ from i2i.data.shards import Shards
 from i2i.data.shards_index import ShardError
 from i2i.data.unpaired import Unpaired
 from i2i.errors import ConfigError, DataError
+from i2i.experiment import Experiment
 from i2i.registry import DATASETS
 from i2i.testing import check_dataset
 from tests.data.shard_sets import SMALL, number_of, paired_set, picture, unpaired_set, write_tar
@@ -65,21 +68,23 @@ def test_domains_are_those_of_the_folders(tmp_path):
         assert torch.equal(one["a"], other["a"]) and torch.equal(one["b"], other["b"])
 
 
+def wide(number: int) -> bytes:
+    """A picture whose left half shows a number, and whose right half shows it plus 50."""
+    halves = [np.full((12, 12, 3), value, np.uint8) for value in (number, number + 50)]
+    buffer = BytesIO()
+    Image.fromarray(np.concatenate(halves, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def test_side_by_side(tmp_path):
-    def wide(number):
-        image = np.concatenate([np.full((12, 12, 3), number, np.uint8), np.full((12, 12, 3), number + 50, np.uint8)], 1)
-        from io import BytesIO
-
-        from PIL import Image
-
-        buffer = BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        return buffer.getvalue()
-
     write_tar(tmp_path / "train-0.tar", {f"{n}.ab.png": wide(n) for n in range(4)})
     item = Shards(str(tmp_path), **SMALL)[3]
     assert [round(float((item[name][0, 0, 0] + 1) * 127.5)) for name in "ab"] == [3, 53]
     assert item["a_path"] == item["b_path"] == str(tmp_path / "train-0.tar/3.ab.png")
+    apart = Shards(str(tmp_path), paired=False, **SMALL)
+    found = [apart.get(index, rng(index)) for index in range(4)]
+    reds = [[round(float((item[name][0, 0, 0] + 1) * 127.5)) for item in found] for name in "ab"]
+    assert reds[0] == [0, 1, 2, 3] and set(reds[1]) <= {50, 51, 52, 53} and reds[1] != [50, 51, 52, 53]
 
 
 @pytest.mark.parametrize(
@@ -256,3 +261,13 @@ def test_a_large_set_takes_little_memory(tmp_path):
     dataset.scan()
     assert len(dataset) == 20_000
     assert len(pickle.dumps(dataset)) < 20_000 * (44 + len("00000000.ab.png")) + 50_000
+
+
+def test_addresses_stay_addresses_in_a_resolved_config(repository, tmp_path):
+    text = (repository / "configs/tiny/cyclegan.yaml").read_text().splitlines()
+    data = "data: {type: shards, root: 'https://example.org/x', urls: 'x-{0..9}.tar', paired: false, store: mine}"
+    lines = [data if line.startswith("data:") else line for line in text]
+    config = tmp_path / "x.yaml"
+    config.write_text("\n".join(lines))
+    resolved = Experiment.load(config).resolved()["data"]
+    assert resolved["root"] == "https://example.org/x" and resolved["store"] == str(Path("mine").resolve())
