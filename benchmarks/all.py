@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hardware import ROOT, machine
+from hardware import ROOT, cores, machine
 from harness import Row, describe, parser, table
 
 HERE = Path(__file__).resolve().parent
@@ -69,7 +69,7 @@ def main() -> int:
             rows += done.pop("rows")
             told.append({"part": part.name, **done})
             print(f"{part.name}: {done['outcome']}, {done['seconds']:.0f} s", file=sys.stderr, flush=True)
-    where = machine(args.threads)
+    where = machine(args.threads or cores())
     write_markdown(show(where, rows, told), args)
     if args.json:
         args.json.write_text(json.dumps({"machine": where, "rows": rows, "parts": told}, indent=1) + "\n")

@@ -113,16 +113,25 @@ def test_two_ranks_are_measured(bench, tmp_path):
 
 
 @pytest.mark.slow
-def test_growth_is_measured_and_drawn(bench, tmp_path):
-    plots = tmp_path / "plots"
-    done = bench("growth", *TINY, "--quick", "--seconds", "0.01", "--device", "cpu", "--plots", str(plots))
+@pytest.mark.parametrize("name", ["size", "folder"])
+def test_growth_is_measured_and_drawn(bench, tmp_path, name):
+    options = (
+        "--quick",
+        "--seconds",
+        "0.01",
+        "--device",
+        "cpu",
+        "--only",
+        name,
+        "--json",
+        str(tmp_path / "growth.json"),
+    )
+    done = bench("growth", *TINY, *options, "--plots", str(tmp_path / "plots"))
     assert done.returncode == 0, done.stderr
-    assert sorted(path.stem for path in plots.iterdir()) == [
-        f"growth_{name}" for name in "batch folder ranks size".split()
-    ]
-    for path in plots.iterdir():
-        ElementTree.parse(path)
-    assert "4 channels" in (plots / "growth_size.svg").read_text(), "the title says what is small"
+    assert all(name in row["name"] and row["more"]["memory"] > 1e6 for row in rows_of(tmp_path / "growth.json"))
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == [f"growth_{name}.svg"]
+    texts = ElementTree.parse(tmp_path / f"plots/growth_{name}.svg").getroot().itertext()
+    assert any("4 channels" in text for text in texts), "the title says what is small"
 
 
 def test_a_plot_shows_its_points_where_they_belong(benchmarks, tmp_path):
