@@ -16,6 +16,7 @@ from PIL import Image
 
 from i2i.build import check_arguments, parameters_of
 from i2i.config import node_of
+from i2i.data.shards_make import plan_shards, write_shards
 from i2i.registry import REGISTRIES
 from i2i.testing import (
     check_adversarial_loss,
@@ -129,9 +130,12 @@ def test_pipeline(name):
 
 
 @pytest.mark.parametrize("name", of_kind("dataset"))
-def test_dataset(name, folder_of_pairs):
-    takes_root = "root" in parameters_of(REGISTRIES["dataset"].get(name))
-    check("dataset", name, check_dataset, **({"root": str(folder_of_pairs)} if takes_root else {}))
+def test_dataset(name, folder_of_pairs, tmp_path):
+    takes_root, root = "root" in parameters_of(REGISTRIES["dataset"].get(name)), folder_of_pairs
+    if name == "shards":
+        root = tmp_path / "shards"
+        write_shards(plan_shards(str(folder_of_pairs), paired=True), root, 10**6)
+    check("dataset", name, check_dataset, **({"root": str(root)} if takes_root else {}))
 
 
 @pytest.mark.parametrize("name", of_kind("metric"))

@@ -154,6 +154,7 @@ def test_only_known_sets_that_are_missing_are_offered(root, somebody, monkeypatc
     assert offer_download(None) == 0
     assert offer_download(str(tmp_path / "datasets/my_own")) == 0
     assert offer_download(str(tmp_path / "datasets/cityscapes")) == 0  # behind a login
+    assert offer_download("https://example.org/horse2zebra") == 0  # shards
     root.mkdir(parents=True)
     (root / "something").write_text("of the user's")
     assert offer_download(str(root)) == 0
