@@ -14,6 +14,7 @@ from i2i.errors import DataError
 
 GB = 10**9
 SHARE = 0.25  # of the free memory, which "auto" may take
+_MOST = 1 << 62  # bytes
 _TRIED = 4  # images that tell how large the others are
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -96,16 +97,17 @@ def free_memory() -> int | None:
 def _budget(setting: Setting, free: int | None) -> int:
     if setting == "off":
         return 0
-    return int(SHARE * (free or 0)) if setting == "auto" else int(float(setting) * GB)
+    return int(SHARE * (free or 0)) if setting == "auto" else int(min(float(setting) * GB, _MOST))
 
 
 def _bytes_of_an_image(dataset: Cacheable) -> int:
     """The mean of a few images; 0 where none of them can be used."""
+    last = dataset.num_images - 1
+    parts = 1 if dataset.size_is_fixed else _TRIED - 1  # the first and the last are of different domains
     sizes = []
-    count = dataset.num_images
-    for number in range(min(_TRIED, count)):
+    for number in dict.fromkeys(last * part // parts for part in range(parts + 1)):
         with contextlib.suppress(DataError):
-            sizes.append(dataset.load(number * count // min(_TRIED, count)).nbytes)
+            sizes.append(dataset.load(number).nbytes)
     return sum(sizes) // max(len(sizes), 1)
 
 
@@ -128,7 +130,8 @@ def _told(dataset: Cacheable, each: int, budget: int, setting: Setting, free: in
     if not budget:
         return "cache: off"
     if dataset.cache is None:
-        return f"cache: off, {_gigabytes(budget)} GB hold no image" if each else "cache: off, no image can be loaded"
+        small = f"{_gigabytes(budget)} GB hold no image" if budget < each else "so much memory cannot be addressed"
+        return f"cache: off, {small if each else 'no image can be loaded'}"
     count = dataset.num_images
     kept = min(count, budget // each)
     scarce = f"; only {_gigabytes(free)} GB are free" if free is not None and kept * each > free else ""
@@ -141,6 +144,6 @@ def _told(dataset: Cacheable, each: int, budget: int, setting: Setting, free: in
 
 def _gigabytes(size: float) -> str:
     """Tells GB with two digits that count, or all before the point."""
-    return (
-        f"{size / GB:.1f}" if 0.95 * GB <= size < 10 * GB else f"{size / GB:,.0f}" if size >= GB else f"{size / GB:.2g}"
-    )
+    if size >= 9.5 * GB:
+        return f"{size / GB:,.0f}"
+    return f"{size / GB:.1f}" if size >= 0.95 * GB else f"{size / GB:.2g}"

@@ -185,6 +185,8 @@ def test_it_is_told_what_is_kept(tmp_path, monkeypatch):
     assert use_cache(dataset, "off") == "cache: off" and dataset.cache is None
     assert use_cache(dataset, 0) == "cache: off"
     assert use_cache(dataset, 1e-7) == "cache: off, 1e-07 GB hold no image"
+    assert use_cache(dataset, float("inf")) == "cache: off, so much memory cannot be addressed"
+    assert use_cache(dataset, 25).endswith(" of 25 GB")
     assert "about" in use_cache(Unpaired(str(tmp_path), transforms="crop", crop_size=16), 1)
     assert use_cache(Synthetic(), "auto") is None
     assert use_cache(Synthetic(), 2) == "cache: off, this data set has no files that can be kept"
