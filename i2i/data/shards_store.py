@@ -72,7 +72,8 @@ class ShardStore:
         while True:
             try:
                 with self._path(shard).open("rb") as file:
-                    os.utime(self._path(shard))
+                    with contextlib.suppress(FileNotFoundError):  # removed just now, and still open here
+                        os.utime(self._path(shard))
                     return check_content(file, shard.url, member)
             except FileNotFoundError:
                 is_coming = self._path(shard, _PART).exists()
