@@ -18,7 +18,8 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from i2i.build import constructor_arguments, nested_components, parameters_of
-from i2i.bundle_files import FOREIGN, read_metadata, read_outline, read_shapes, read_state, write_bundle_file
+from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
+from i2i.bundle_place import FOREIGN, find_bundle
 from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.config import node_of
 from i2i.errors import CheckpointError, RegistryError, shortened
@@ -102,26 +103,6 @@ def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
         for name, tensor in pipeline.members[letter].state_dict().items()
     }
     write_bundle_file(path, tensors, asdict(info))
-
-
-def find_bundle(model: str | Path, best: bool = False) -> Path:
-    """Finds the bundle of a run folder; a bundle is its own.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    path = Path(model)
-    if path.is_dir():
-        name = "best.safetensors" if best else "model.safetensors"
-        if not (path / name).is_file():
-            hints = ["expected a run folder, which has one after its first checkpoint, or a bundle file"]
-            raise CheckpointError(
-                f"{path}: the folder holds no {name}", [*hints, FOREIGN] if any(path.glob("*.pth")) else hints
-            )
-        return path / name
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such run folder or bundle")
-    return path
 
 
 def read_info(path: Path) -> BundleInfo:

@@ -17,9 +17,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from i2i.atomic import write_bytes
+from i2i.bundle_place import FOREIGN
 from i2i.errors import CheckpointError
 
-FOREIGN = "weights of other projects become a bundle: i2i import_weights FILE OUT.safetensors"
 MAX_HEADER = 1 << 23  # bytes; that of a thousand tensors has 0.1 MB
 _MAX_DEPTH = 50
 _TYPES = {

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -147,3 +149,9 @@ def test_a_folder_without_a_model_says_what_it_expected(tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "photo/a.png")
     assert main("translate", [str(tmp_path), str(tmp_path / "photo"), str(tmp_path / "out")]) == 2
     assert "holds no model.safetensors" in capsys.readouterr().err
+
+
+def test_where_a_bundle_lies_is_told_without_torch():
+    """Its file is read and hashed while torch is imported."""
+    code = "import sys, i2i.bundle_place, i2i.plugins; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -48,8 +48,12 @@ RULES: dict[str, set[str]] = {
     },
     # The experiment layer: from a document to a run and its bundle.
     "checks": {"errors", "registry", "config", "plugins", "build", "meta", "pipelines.base", "training"},
-    "bundle_files": {"errors", "atomic"},
-    "bundle": {"errors", "bundle_files", "codecs", "registry", "config", "plugins", "build", "meta", "pipelines.base"},
+    "bundle_place": {"errors"},
+    "bundle_files": {"errors", "atomic", "bundle_place"},
+    "bundle": {
+        *("errors", "bundle_place", "bundle_files", "codecs", "registry", "config", "plugins", "build", "meta"),
+        "pipelines.base",
+    },
     "trial": {"errors", "registry", "config", "plugins", "build", "meta", "bundle", "checks", "pipelines.base"},
     "held_out": {"errors", "registry", "config", "build", "checks", "training.settings"},
     "experiment": {

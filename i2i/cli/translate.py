@@ -127,21 +127,22 @@ def _check_quality(quality: int | None, format: str) -> None:
 
 def _load_model(args: argparse.Namespace) -> tuple[list["Translator"], str]:
     """Loads the model, once a device; returns its file's SHA-256 as well."""
-    from i2i.bundle import find_bundle
+    from i2i.bundle_place import find_bundle
     from i2i.plugins import sha256
 
     path = find_bundle(args.model, args.best)
     with ThreadPoolExecutor(1) as pool:
         while True:
             before = _identity(path)
-            digest = pool.submit(sha256, path)  # while torch is imported
+            reading = pool.submit(sha256, path)  # while torch is imported
             from i2i.inference.lanes import devices_of
             from i2i.inference.translator import Translator
 
             options = {"precision": args.precision, "max_pixels": max_pixels(args), "plugins": args.plugin}
             translators = [Translator.load(path, device=device, **options) for device in devices_of(args.device)]
+            digest = reading.result()
             if _identity(path) == before:  # a run that is still training may have replaced it
-                return translators, digest.result()
+                return translators, digest
 
 
 def _identity(path: Path) -> tuple[int, ...]:

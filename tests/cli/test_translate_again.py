@@ -1,6 +1,7 @@
 """What is done is not done again, however the run before has ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from i2i.inference.translator import Translator
+from i2i.plugins import sha256
 from tests.bundles import make_bundle, make_image, pixels
 from tests.cli.translating import contents, lines, refusals, translate, tree
 
@@ -182,3 +184,25 @@ def test_a_kill_loses_nothing_and_mistakes_nothing(model, many, tmp_path, capsys
     assert len(set(out.glob("*.png"))) == 200
     for path in out.glob("*.png"):
         pixels(path)
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded_is_loaded_again(model, photos, tmp_path, monkeypatch):
+    """The run may still be training: what is listed is what has translated."""
+    other = make_bundle(tmp_path / "other.safetensors", "cyclegan", "trainer.seed=7")
+    used = tmp_path / "model.safetensors"
+    shutil.copy(model, used)
+    load, loaded = Translator.load, []
+
+    def replace(path, **options):
+        loaded.append(load(path, **options))
+        if len(loaded) == 1:
+            shutil.copy(other, tmp_path / "new")
+            (tmp_path / "new").replace(used)
+        return loaded[-1]
+
+    monkeypatch.setattr(Translator, "load", replace)
+    assert translate(used, photos / "one.jpg", tmp_path / "out/") == 0
+    assert len(loaded) == 2
+    assert lines(tmp_path / "out/manifest.jsonl")[0]["bundle"] == sha256(other)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/one.png"), loaded[1](photos / "one.jpg"))
+    assert (pixels(tmp_path / "out/one.png") != loaded[0](photos / "one.jpg")).any()
