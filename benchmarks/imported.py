@@ -218,9 +218,8 @@ def compare(case: Case, folder: Path) -> Iterator[tuple[str, Row]]:
     translator = Translator.load(bundle, device="cpu")
     for direction, (images, ending) in case.views.items():
         translated = folder / f"ours_{direction}"
-        _run(
-            "translate", str(bundle), str(folder / images), str(translated), "--direction", direction, "--device", "cpu"
-        )
+        options = ("--direction", direction, "--device", "cpu", "--precision", "fp32")
+        _run("translate", str(bundle), str(folder / images), str(translated), *options)
         ours, cut_off, theirs = [], [], []
         for path in sorted((folder / images).iterdir()):
             ours.append(_pixels(translated / path.name))

@@ -183,4 +183,5 @@ def folded(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]  # noqa: PTH122 (for a million names, a Path each is slow)
+    stem = name.rpartition(".")[0]  # for a million names, a Path each is slow
+    return stem if stem.strip(".") else name  # .x and ..x have no suffix

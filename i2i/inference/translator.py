@@ -158,7 +158,8 @@ class Translator:
         source = self.codecs(direction)[0]
         for group in [[image] for image in images] if self._alone else [images]:
             with torch.inference_mode(), self._own_noise(group[0]):
-                x = torch.stack([source.encode(image) for image in group])
+                encoded = [source.encode(image) for image in group]
+                x = torch.stack(encoded) if len(group) > 1 else encoded[0][None]
                 y = self._forward(x, self.info.directions[direction], precision or self.precision)
             yield y
 

@@ -1,6 +1,7 @@
 """What translations are called."""
 
 import itertools
+import os
 import tracemalloc
 
 import numpy as np
@@ -118,3 +119,8 @@ def test_names_that_differ_by_case_are_refused_wherever_they_are_sorted(tmp_path
     folders = [("", ["A.jpg", "B.jpg", "a.jpg", "C.jpg"]), ("in", ["a.jpg"])]
     jobs = list(name_jobs(tmp_path, folders, target, True, lambda *refusal: refused.append(refusal[0]), print))
     assert refused == ["a.jpg"] and len(jobs) == 4
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", "a.b.c", ".a", "..a", ".a.b", "..a.b", "a.", "a..", ".", "..", "a..b"])
+def test_the_stem_is_pythons(name):
+    assert named(name)[name] == f"{os.path.splitext(name)[0]}.png"  # noqa: PTH122 (a second implementation)
