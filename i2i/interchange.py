@@ -147,7 +147,7 @@ def take_step(combination: Combination) -> dict[str, float]:
         shared = pipeline(batch, rng)
         for phase in pipeline.phases:
             seen = {name: x.detach() for name, x in shared.items()} if phase.constant_shared else shared
-            terms = pipeline.loss(phase.name, batch, seen, torch.Generator().manual_seed(1))
+            terms = pipeline.terms(phase.name, batch, seen, torch.Generator().manual_seed(1))
             values |= {name: float(value.detach()) for name, value in terms.losses.items()}
             parameters = {letter: list(pipeline.members[letter].parameters()) for letter in phase.trains}
             trained = [parameter for own in parameters.values() for parameter in own]

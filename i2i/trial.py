@@ -250,7 +250,7 @@ def try_step(pipeline: Pipeline, node: Node, data: Data) -> None:
         batch = {domain: torch.empty(size, device="meta") for domain, size in sizes.items()}
         shared = pipeline(batch, torch.Generator())
         for phase in pipeline.phases:
-            pipeline.loss(phase.name, batch, shared, torch.Generator())
+            pipeline.terms(phase.name, batch, shared, torch.Generator())
     except Exception as error:  # plugins may raise anything
         if _needs_numbers(error):  # it needs numbers, and training will have them
             return

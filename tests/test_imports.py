@@ -45,6 +45,7 @@ RULES: dict[str, set[str]] = {
     "training": {
         *("errors", "signals", "atomic", "shared_memory", "torch_files", "images", "codecs", "plugins"),
         *("pipelines.base", "pipelines.policy"),
+        "networks.convolution",  # the kernels that a precision stands for; of networks themselves it knows nothing
     },
     # The experiment layer: from a document to a run and its bundle.
     "checks": {"errors", "registry", "config", "plugins", "build", "meta", "pipelines.base", "training"},

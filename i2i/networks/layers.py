@@ -17,6 +17,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from i2i.networks.arguments import check_choice
+from i2i.networks.convolution import conv2d
 from i2i.networks.normalization import Norm, build_norm, needs_bias
 from i2i.networks.padding import Padding, pad
 
@@ -35,7 +36,7 @@ class PaddedConv2d(nn.Conv2d):
         self.pad_mode = pad_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(pad(input, self.pad_amount, self.pad_mode))
+        return conv2d(input, self.weight, self.bias, self.pad_amount, self.pad_mode)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, pad={self.pad_amount} {self.pad_mode}"

@@ -43,3 +43,26 @@ def _pad_by_slices(x: Tensor, amount: int, mode: Padding, dim: int) -> Tensor:
         before = x.narrow(dim, 0, 1).expand(border)
         after = x.narrow(dim, size - 1, 1).expand(border)
     return torch.cat([before, x, after], dim)
+
+
+def unpad(gradient: Tensor, amount: int, mode: Padding) -> Tensor:
+    """The gradient of :func:`pad`: adds what belongs to the border to the pixels that it was made of.
+
+    Args:
+        gradient: ``[N, C, H + 2 amount, W + 2 amount]``, channels-last; overwritten.
+        amount: As above.
+        mode: As above.
+
+    Returns:
+        ``[N, C, H, W]``, channels-last.
+    """
+    if amount == 0:
+        return gradient
+    for dim in (2, 3):
+        first, last = amount, gradient.shape[dim] - 1 - amount
+        for distance in range(1, amount + 1) if mode != "zero" else ():
+            inside = distance if mode == "reflect" else 0
+            gradient.select(dim, first + inside).add_(gradient.select(dim, first - distance))
+            gradient.select(dim, last - inside).add_(gradient.select(dim, last + distance))
+    inner = gradient[:, :, amount:-amount, amount:-amount]
+    return inner.contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ optimizers, schedules, checkpoints. Between them stands the :class:`Phase`: whic
 which order.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
@@ -94,6 +94,15 @@ class Terms:
 
     def total(self) -> Tensor:
         return torch.stack(list(self.losses.values())).sum()
+
+    @staticmethod
+    def joined(terms: Iterable["Terms"]) -> "Terms":
+        """Returns several as one."""
+        whole = Terms({})
+        for one in terms:
+            whole.losses |= one.losses
+            whole.statistics |= one.statistics
+        return whole
 
 
 class View(NamedTuple):
@@ -242,6 +251,17 @@ class Pipeline(nn.Module):
             rng: Seeded for this step and phase; :meth:`commit` receives one in the same state.
         """
         raise NotImplementedError
+
+    def aside(self, phase: str, batch: Batch, rng: torch.Generator) -> Iterator[Terms]:
+        """Yields those losses of a phase that use nothing of what the phases share, apart from each other.
+
+        The gradient of each may be taken before anything else is computed, so that memory holds one graph at a time.
+        """
+        return iter(())
+
+    def terms(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
+        """Returns all losses of a phase: those of :meth:`aside` and :meth:`loss`."""
+        return Terms.joined([*self.aside(phase, batch, rng), self.loss(phase, batch, shared, rng)])
 
     def commit(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> None:
         """Changes the pipeline's own state, once the phase's step has been taken."""

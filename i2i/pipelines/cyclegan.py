@@ -80,6 +80,13 @@ class CycleGAN(Pipeline):
         recon_y = fitted(self.G, fake_x)  # G(F(y))
         return {"fake_y": fake_y, "fake_x": fake_x, "recon_x": recon_x, "recon_y": recon_y}
 
+    def aside(self, phase: str, batch: Batch, rng: torch.Generator) -> Iterator[Terms]:
+        if phase != "G" or "identity" not in self.objectives:
+            return
+        x, y, identity = batch["a"], batch["b"], self.objective("identity")
+        yield Terms({"identity_x": identity(fitted(self.F, x), x)})  # section 5.2, L_identity
+        yield Terms({"identity_y": identity(fitted(self.G, y), y)})
+
     def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
         return self._generators(batch, shared) if phase == "G" else self._discriminators(batch, shared, rng)
 
@@ -92,10 +99,6 @@ class CycleGAN(Pipeline):
             "cycle_x": cycle(shared["recon_x"], x),  # eq. 2
             "cycle_y": cycle(shared["recon_y"], y),
         }
-        if "identity" in self.objectives:
-            identity = self.objective("identity")
-            losses["identity_x"] = identity(fitted(self.F, x), x)  # section 5.2, L_identity
-            losses["identity_y"] = identity(fitted(self.G, y), y)
         if "perceptual" in self.objectives:
             perceptual = self.objective("perceptual")
             losses["perceptual_y"] = perceptual(shared["fake_y"], x)

@@ -123,12 +123,12 @@ def _check_step(subject: Subject, pipeline: Pipeline, batch: Mapping[str, Tensor
         place = f"loss of phase {phase.name!r} {shown}"
         before = copy.deepcopy(pipeline.state_dict())
         with subject.doing(f"{place} fails"), seeded():
-            terms = pipeline.loss(phase.name, batch, shared, _rng())
+            terms = pipeline.terms(phase.name, batch, shared, _rng())
         subject.require(_same_state(before, pipeline.state_dict()), f"{place} changes state, which is commit's part")
         for name, value in (terms.losses | terms.statistics).items():
             subject.require_scalar(value, f"{place}, {name!r},")
         with seeded():
-            again = pipeline.loss(phase.name, batch, shared, _rng())
+            again = pipeline.terms(phase.name, batch, shared, _rng())
         same = all(torch.equal(value, again.losses[name]) for name, value in terms.losses.items())
         subject.require(same, f"{place} differs under the same random numbers")
         for letter in phase.trains:

@@ -1,13 +1,14 @@
-"""Device, number format and memory format of a run."""
+"""Device, arithmetic and memory format of a run."""
 
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from i2i.errors import I2IError
+from i2i.networks.convolution import FastConvolutions
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,36 +33,85 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-@dataclass(frozen=True)
 class Precision:
-    """The number format of the networks' arithmetic; weights and optimizers stay in float32.
+    """The arithmetic of the networks; weights, losses and optimizers stay in float32.
+
+    - ``fp32``: IEEE float32 and direct convolutions, the exact path, which the others follow within a tolerance.
+    - ``winograd``: float32 on a CPU, with the 3x3 convolutions by :mod:`i2i.networks.winograd`.
+    - ``tf32``: float32 on a GPU whose products keep 10 bits of mantissa (NVIDIA, from Ampere on).
+    - ``bf16``, ``fp16``: mixed precision by autocast.
+
+    Args:
+        name: One of these.
+        device: Where.
 
     Attributes:
-        name: ``fp32``, ``bf16`` or ``fp16``.
+        name: One of these.
         device: Where.
+        memory_format: The order in memory that images come in: channels-last is what convolutions of less than
+            float32, and those of Winograd, want.
     """
 
-    name: str
-    device: torch.device
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name, self.device = name, device
+        self.memory_format = torch.contiguous_format if name in ("fp32", "tf32") else torch.channels_last
+        self._convolutions = FastConvolutions() if name == "winograd" else None
+
+    @property
+    def is_exact(self) -> bool:
+        return self.name == "fp32"
 
     @classmethod
     def pick(cls, name: str, device: torch.device) -> "Precision":
-        """Resolves ``auto``: bfloat16 where the hardware computes in it, float32 elsewhere.
+        """Resolves ``auto``: the fastest that trains well on the device.
 
         Raises:
-            I2IError: The device cannot compute in this format.
+            I2IError: The device cannot compute in this way.
         """
         if name == "auto":
-            name = "bf16" if _has_bfloat16(device) else "fp32"
-        if name == "fp16" and device.type == "cpu":
-            raise I2IError("precision fp16 needs a GPU", ["on a CPU: fp32, or bf16"])
+            name = _fastest(device)
+        if name in ("fp16", "tf32") and device.type == "cpu":
+            raise I2IError(f"precision {name} needs a GPU", ["on a CPU: fp32, winograd or bf16"])
+        if name == "winograd" and device.type != "cpu":
+            raise I2IError("precision winograd is for CPUs", ["on a GPU: fp32, tf32, bf16 or fp16"])
         return cls(name, device)
 
+    @classmethod
+    def candidates(cls, device: torch.device) -> "tuple[Precision, ...]":
+        """Returns what the device computes faster than exact float32, the fastest first.
+
+        What each costs in accuracy is for a calibration to find out.
+        """
+        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+            return cls("bf16", device), cls("tf32", device)
+        if device.type == "cpu":
+            return tuple(cls(name, device) for name in dict.fromkeys((_fastest(device), "winograd")))
+        return ()
+
     def autocast(self) -> AbstractContextManager[object]:
-        if self.name == "fp32":
+        """The number format of a forward and its loss."""
+        if self.name not in ("bf16", "fp16"):
             return nullcontext()
         dtype = torch.bfloat16 if self.name == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype)
+
+    @contextmanager
+    def kernels(self) -> Iterator[None]:
+        """The kernels of forward and backward passes, and the memory that belongs to them."""
+        convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        products = torch.backends.cuda.matmul
+        before = convolutions.fp32_precision, products.fp32_precision
+        convolutions.fp32_precision = products.fp32_precision = "tf32" if self.name == "tf32" else "ieee"
+        try:
+            with self._convolutions or nullcontext():
+                yield
+        finally:
+            convolutions.fp32_precision, products.fp32_precision = before
+
+    def release(self) -> None:
+        """Gives the memory back that the kernels keep while weights stay as they are."""
+        if self._convolutions is not None:
+            self._convolutions.release()
 
 
 @contextmanager
@@ -79,11 +129,11 @@ def deterministic_algorithms(demanded: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def _fastest(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     if device.type == "cpu":
-        # Without these instructions bfloat16 is emulated, and slower than float32.
-        flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
-    return False
+        # Tiles compute in bfloat16 8 times as fast as in float32, Winograd's algorithm 2 to 3 times; the vector
+        # instructions of AVX-512 at most twice.
+        return "bf16" if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)() else "winograd"
+    return "fp32"

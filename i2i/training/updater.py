@@ -2,7 +2,7 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,10 @@ class Updater:
             NotFinite: A loss or gradient of this step, or where the device is ahead of the last, is not finite, and
                 ``on_nan`` is not ``skip``.
         """
+        with self.precision.kernels():
+            return self._take(batch)
+
+    def _take(self, batch: Batch) -> dict[str, Tensor]:
         self.settle(phase.name for phase in self.phases if not self._commits_late(phase))
         factor = self.timeline.factor(self.step)
         for optimizer in self.optimizers.values():
@@ -125,14 +129,12 @@ class Updater:
         before = Snapshot(self.pipeline.members)  # a forward writes into the running statistics
         averages, totals = Averages(), []
         for index, part in enumerate(parts):
-            seen = self._see(phase, index, part, shared)
-            rng = self.seed(phase.name, index)
-            with self.precision.autocast():
-                terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
+            for terms in self._terms(phase, index, part, shared):
                 total = terms.total() / len(parts)
-            scaler.scale(total).backward(inputs=parameters)
-            totals.append(total.detach())
-            averages.add(terms.losses | terms.statistics)
+                scaler.scale(total).backward(inputs=parameters)
+                totals.append(total.detach())
+                averages.add(terms.losses | terms.statistics)
+        self.precision.release()
         loss = share_gradients(parameters, torch.stack(totals).sum())
         scaler.unscale_(optimizer)
         norm, is_broken = judge(parameters, loss)
@@ -156,6 +158,33 @@ class Updater:
             before.restore()
         self._close(update)
         return means if is_sound else {}
+
+    def _terms(self, phase: Phase, index: int, part: Batch, shared: list[Shared | None]) -> Iterator[Terms]:
+        """Yields the losses of a part of the batch, in sums to be differentiated one after the other.
+
+        Exact arithmetic sums up all of them, as the reference code does: the order of sums decides the last bit.
+        """
+        apart = self._aside(phase, index, part)
+        if not self.precision.is_exact:
+            yield from apart
+        seen = self._see(phase, index, part, shared)
+        others = list(apart)
+        rng = self.seed(phase.name, index)
+        with self.precision.autocast():
+            terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
+        yield Terms.joined([*others, terms])
+
+    def _aside(self, phase: Phase, index: int, part: Batch) -> Iterator[Terms]:
+        """Yields the losses that take nothing of what is shared; autocast ends before each is given away."""
+        rng = self.seed(f"{phase.name} aside", index)
+        with self.precision.autocast():
+            computing = self.pipeline.aside(phase.name, part, rng)
+        while True:
+            with self.precision.autocast():
+                terms = next(computing, None)
+            if terms is None:
+                return
+            yield terms
 
     def _runs_ahead(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether the host goes on before it knows the verdict: a GPU then never waits for it."""
@@ -227,7 +256,10 @@ class Updater:
         return [{key: value[i * size : (i + 1) * size] for key, value in batch.items()} for i in range(count)]
 
     def to_device(self, value: Any) -> Any:
-        return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
+        if not isinstance(value, Tensor):
+            return value
+        memory_format = self.precision.memory_format if value.ndim == 4 else torch.preserve_format
+        return value.to(self.device, non_blocking=True, memory_format=memory_format)
 
     @property
     def base_seed(self) -> int:

@@ -104,7 +104,7 @@ def test_flat_images_become_zero_with_finite_gradients(value, memory_format):
     x = torch.full((1, 64, 64, 64), value).contiguous(memory_format=FORMATS[memory_format]).requires_grad_()
     y = InstanceNorm2d(64)(x)
     y.sum().backward()
-    assert y.abs().max() == 0
+    assert y.abs().max() < 1e-6
     assert x.grad.isfinite().all()
 
 

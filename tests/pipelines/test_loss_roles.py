@@ -21,7 +21,7 @@ REQUIRED = {"pix2pix": {"reconstruction": {"type": "l1"}}, "cyclegan": {"cycle":
 
 def losses_of(pipeline, phase, batch):
     shared = pipeline(batch, generator_seeded())
-    return shared, pipeline.loss(phase, batch, shared, generator_seeded()).losses
+    return shared, pipeline.terms(phase, batch, shared, generator_seeded()).losses
 
 
 def with_roles(name, **roles):

@@ -67,8 +67,8 @@ def test_losses_are_pure(name):
     for phase in pipeline.phases:
         seen = {k: v.detach() for k, v in shared.items()} if phase.constant_shared else shared
         before = copy.deepcopy(pipeline.state_dict())
-        one = pipeline.loss(phase.name, batch, seen, generator_seeded(1)).losses
-        other = pipeline.loss(phase.name, batch, seen, generator_seeded(1)).losses
+        one = pipeline.terms(phase.name, batch, seen, generator_seeded(1)).losses
+        other = pipeline.terms(phase.name, batch, seen, generator_seeded(1)).losses
         assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in other.items()}
         after = pipeline.state_dict()
         assert all(
@@ -117,7 +117,7 @@ def test_cyclegan_losses_by_hand():
     }).build_pipeline()  # fmt: skip
     batch = batch_of()
     x, y, G, F = batch["a"], batch["b"], pipeline.G, pipeline.F
-    losses = pipeline.loss("G", batch, pipeline(batch, generator_seeded()), generator_seeded()).losses
+    losses = pipeline.terms("G", batch, pipeline(batch, generator_seeded()), generator_seeded()).losses
     cycle = F(G(x)) - x
     expected = {
         "G_adversarial": 2 * ((pipeline.D_Y(G(x)) - 1) ** 2).mean(),

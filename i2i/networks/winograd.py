@@ -1,0 +1,273 @@
+"""3x3 convolutions with a quarter of the multiplications, for processors that compute in float32 only.
+
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), F(4x4, 3x3): a tile of 6x6 pixels and the
+kernel are transformed, multiplied point by point, which over all channels is 36 matrix products, and transformed back
+to 4x4 pixels. The gradients are the transposes of the same steps. Rounding errors are about ten times those of a direct
+convolution in float32, and hundreds of times smaller than in bfloat16.
+
+Pixels lie channels-last, so that each step moves whole rows of channels.
+"""
+
+import itertools
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from i2i.networks.padding import Padding, pad, unpad
+
+MIN_CHANNELS = 32
+ROOM = 1 << 22  # numbers that are worked on at a time: 16 MB
+MIN_TILES = 64  # of 4x4 pixels; with fewer, transforming the kernel takes longer than it saves
+
+# The paper's section 4.3: B^T of the image, G of the kernel, A^T of the result.
+_IMAGE = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+_KERNEL = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+_RESULT = (
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)
+
+
+def _in_two_dimensions(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    one = torch.tensor(matrix, dtype=torch.float64)
+    return torch.kron(one, one).float()
+
+
+_IMAGE_2D = _in_two_dimensions(_IMAGE)  # [36, 36]
+_KERNEL_2D = _in_two_dimensions(_KERNEL)  # [36, 9]
+_RESULT_2D = _in_two_dimensions(_RESULT)  # [16, 36]
+
+
+class Winograd:
+    """Computes convolutions; keeps transformed kernels until their weights change, and memory to work in."""
+
+    def __init__(self) -> None:
+        self._kernels: Any = WeakTensorKeyDictionary()
+        self._memory = threading.local()
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding) -> Tensor:
+        """A convolution of stride 1 over an image with a border, float32 on a CPU.
+
+        Args:
+            x: ``[N, C, H, W]``, channels-last or else copied.
+            weight: ``[K, C, 3, 3]``.
+            bias: ``[K]``.
+            padding: Width of the border.
+            mode: Of the border.
+
+        Returns:
+            ``[N, K, H + 2 padding - 2, W + 2 padding - 2]``, channels-last.
+        """
+        y: Tensor = _Convolution.apply(x, weight, bias, padding, mode, self)
+        return y
+
+    def kernel(self, weight: Tensor) -> Tensor:
+        """Returns a kernel ``[K, C, 3, 3]`` transformed to ``[36, C, K]``: four times the memory."""
+        version = 0 if weight.is_inference() else weight._version
+        known = self._kernels.get(weight)
+        if known is None or known[0] != version:
+            flat = weight.detach().permute(2, 3, 1, 0).reshape(9, -1)
+            known = (version, (_KERNEL_2D @ flat).view(36, weight.shape[1], weight.shape[0]))
+            self._kernels[weight] = known
+        transformed: Tensor = known[1]
+        return transformed
+
+    def release(self) -> None:
+        """Forgets the kernels."""
+        self._kernels.clear()
+
+    def room(self, number: int, *shape: int) -> Tensor:
+        """Returns memory that was used before, and is the thread's own: new memory costs as much as what is done in it.
+
+        Args:
+            number: Which; the same one again holds something else.
+            *shape: Of the tensor.
+        """
+        rooms = self._memory.__dict__
+        size = math.prod(shape)
+        if str(number) not in rooms or rooms[str(number)].numel() < size:
+            with torch.inference_mode(False):  # or else it could not be written in training
+                rooms[str(number)] = torch.empty(size)
+        memory: Tensor = rooms[str(number)]
+        return memory[:size].view(shape)
+
+
+def gains(x: Tensor, weight: Tensor, padding: int) -> bool:
+    """Whether Winograd's algorithm is the faster one for a convolution of stride 1."""
+    if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < MIN_CHANNELS:
+        return False
+    height, width = (size + 2 * padding - 2 for size in x.shape[2:])
+    return min(height, width) > 0 and len(x) * -(-height // 4) * -(-width // 4) >= MIN_TILES
+
+
+class _Convolution(torch.autograd.Function):
+    """Keeps the image without its border, and nothing of its tiles."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding, own: Winograd
+    ) -> Tensor:
+        kernel = own.kernel(weight)
+        ctx.save_for_backward(x, weight, bias, kernel)
+        ctx.padding, ctx.mode, ctx.own = padding, mode, own
+        grid = _Grid.of(x, padding)
+        image = grid.completed(pad(x, padding, mode))
+        y = x.new_empty(grid.images, 4 * grid.rows, 4 * grid.columns, len(weight))
+        for strip in grid.strips(max(weight.shape[:2])):
+            tiles = strip.transformed(image, own)
+            products = torch.bmm(tiles, kernel, out=own.room(0, *tiles.shape[:2], len(weight)))
+            pixels = torch.mm(_RESULT_2D, products.flatten(1), out=own.room(1, 16, products[0].numel()))
+            strip.assemble(pixels, bias, y)
+        return grid.cropped(y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, kernel = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            y = torch.ops.aten.convolution.default(
+                pad(x, ctx.padding, ctx.mode), weight, bias, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+            )
+            inputs = [tensor for tensor, needed in zip((x, weight, bias), needs, strict=True) if needed]
+            found = iter(torch.autograd.grad(y, inputs, gradient, create_graph=True))
+            return *(next(found) if needed else None for needed in needs), None, None, None
+        grid = _Grid.of(x, ctx.padding)
+        image, gradient = (grid.completed(one) for one in (pad(x, ctx.padding, ctx.mode), gradient))
+        own, of_kernel = ctx.own, torch.zeros_like(kernel)
+        of_image = torch.zeros_like(image) if needs[0] else image
+        for strip in grid.strips(max(weight.shape[:2])):
+            pixels = strip.taken_apart(gradient, own)
+            of_products = torch.mm(_RESULT_2D.T, pixels, out=own.room(2, 36, pixels.shape[1]))
+            of_products = of_products.unflatten(1, (-1, len(weight)))  # [36, tiles, K]
+            if needs[1]:
+                of_kernel.baddbmm_(strip.transformed(image, own).transpose(1, 2), of_products)
+            if needs[0]:
+                of_tiles = own.room(0, *of_products.shape[:2], weight.shape[1])
+                torch.bmm(of_products, kernel.transpose(1, 2), out=of_tiles)
+                strip.overlay(
+                    torch.mm(_IMAGE_2D.T, of_tiles.flatten(1), out=own.room(1, 36, of_tiles[0].numel())), of_image
+                )
+        of_x = of_weight = None
+        if needs[0]:
+            of_bordered = of_image[:, : grid.height + 2, : grid.width + 2].permute(0, 3, 1, 2)
+            of_x = unpad(of_bordered, ctx.padding, ctx.mode)
+        if needs[1]:
+            of_weight = (_KERNEL_2D.T @ of_kernel.flatten(1)).view(3, 3, *of_kernel.shape[1:]).permute(3, 2, 0, 1)
+        return of_x, of_weight, gradient.sum((0, 1, 2)) if needs[2] else None, None, None, None
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The tiles of a batch of images.
+
+    Attributes:
+        images: How many.
+        height: Of the result, in pixels.
+        width: Of the result, in pixels.
+    """
+
+    images: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, x: Tensor, padding: int) -> "_Grid":
+        return cls(len(x), x.shape[2] + 2 * padding - 2, x.shape[3] + 2 * padding - 2)
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // 4)
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // 4)
+
+    def strips(self, channels: int) -> Iterator["_Strip"]:
+        """Yields rows of tiles that fit into the room for them."""
+        count = max(1, ROOM // (36 * channels * self.images * self.columns))
+        for first in range(0, self.rows, count):
+            yield _Strip(self, first, min(first + count, self.rows))
+
+    def completed(self, x: Tensor) -> Tensor:
+        """Adds zeros to an image until tiles are whole: ``[N, C, H, W]`` to ``[N, H', W', C]``."""
+        missing = (0, 4 * self.columns - self.width, 0, 4 * self.rows - self.height)
+        return (nnf.pad(x, missing) if any(missing) else x).permute(0, 2, 3, 1).contiguous()
+
+    def cropped(self, y: Tensor) -> Tensor:
+        """The reverse of :meth:`completed`, channels-last."""
+        return y[:, : self.height, : self.width].contiguous().permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Some rows of a grid's tiles, from ``first`` to before ``last``."""
+
+    grid: _Grid
+    first: int
+    last: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.grid.images, self.last - self.first, self.grid.columns
+
+    def _tiles(self, image: Tensor) -> Tensor:
+        """The overlapping tiles of ``[N, 4 rows + 2, 4 columns + 2, C]``: ``[6, 6, N, rows, columns, C]``, no copy."""
+        count, row, column, channel = image.stride()
+        shape, strides = (6, 6, *self.shape, image.shape[3]), (row, column, count, 4 * row, 4 * column, channel)
+        return image.as_strided(shape, strides, image.storage_offset() + 4 * self.first * row)
+
+    def transformed(self, image: Tensor, own: Winograd) -> Tensor:
+        """The transformed tiles ``[36, tiles, C]``."""
+        tiles = self._tiles(image)
+        values = own.room(0, *tiles.shape).copy_(tiles)
+        return torch.mm(_IMAGE_2D, values.view(36, -1), out=own.room(1, 36, values[0, 0].numel())).unflatten(
+            1, (-1, image.shape[3])
+        )
+
+    def _squares(self, y: Tensor) -> Tensor:
+        """The pixels of ``[N, 4 rows, 4 columns, K]`` by their places: ``[4, 4, N, rows, columns, K]``, no copy."""
+        squares = y.view(self.grid.images, self.grid.rows, 4, self.grid.columns, 4, -1)
+        return squares[:, self.first : self.last].permute(2, 4, 0, 1, 3, 5)
+
+    def assemble(self, pixels: Tensor, bias: Tensor | None, y: Tensor) -> None:
+        """Writes pixels ``[16, tiles K]`` into the result."""
+        squares = self._squares(y)
+        values = pixels.view(squares.shape)
+        if bias is None:
+            squares.copy_(values)
+        else:
+            torch.add(values, bias.detach(), out=squares)
+
+    def taken_apart(self, y: Tensor, own: Winograd) -> Tensor:
+        """The reverse of :meth:`assemble`."""
+        squares = self._squares(y)
+        return own.room(0, *squares.shape).copy_(squares).view(16, -1)
+
+    def overlay(self, values: Tensor, image: Tensor) -> None:
+        """Adds tiles ``[36, tiles C]`` to the image that they overlap in."""
+        tiles, places = values.view(6, 6, *self.shape, -1), self._tiles(image)
+        for row, column in itertools.product(range(6), repeat=2):  # one place of the tile: these do not overlap
+            places[row, column].add_(tiles[row, column])

@@ -1,0 +1,117 @@
+"""The faster convolutions against direct ones in float64: values, gradients, and gradients of gradients."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from i2i.networks import winograd
+from i2i.networks.convolution import FastConvolutions, conv2d
+from i2i.networks.padding import Padding, pad, unpad
+
+MODES: tuple[Padding, ...] = ("reflect", "replicate", "zero")
+SHAPES = ((1, 8, 16), (2, 9, 11), (1, 32, 5))
+
+
+@pytest.fixture(autouse=True)
+def _any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "MIN_TILES", 1)
+    monkeypatch.setattr(winograd, "ROOM", 36 * 40 * 5)  # five tiles: several strips
+
+
+def leaves(*shapes: tuple[int, ...], scale: float = 1.0) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return [(torch.randn(shape, generator=random) * scale).requires_grad_() for shape in shapes]
+
+
+def doubled(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.detach().double().requires_grad_() for tensor in tensors]
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    return ((one - other).abs().max() / other.abs().max()).item()
+
+
+def is_winograd(y: Tensor) -> bool:
+    return type(y.grad_fn).__name__ == "_ConvolutionBackward"
+
+
+@pytest.mark.parametrize("kernel", [(40, 3), (3, 7), (1, 4)], ids=["winograd", "squares", "even"])
+@pytest.mark.parametrize("mode", MODES)
+def test_values_and_gradients_are_those_of_a_direct_convolution(kernel: tuple[int, int], mode: Padding) -> None:
+    channels, size = kernel
+    for (count, height, width), amount, last in itertools.product(SHAPES, (0, 1, 3), (False, True)):
+        x, weight, bias = leaves((count, 32, height, width), (channels, 32, size, size), (channels,))
+        if last:
+            x = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+        if min(height, width) + 2 * amount < size:
+            continue
+        with FastConvolutions():
+            y = conv2d(x, weight, bias, amount, mode)
+        assert is_winograd(y) == (size == 3)
+        exact = doubled([x, weight, bias])
+        expected = nnf.conv2d(pad(exact[0], amount, mode), exact[1], exact[2])
+        (gradient,) = leaves(tuple(y.shape))
+        y.backward(gradient.detach())
+        expected.backward(gradient.detach().double())
+        assert distance(y, expected) < 3e-5
+        for own, other in zip((x, weight, bias), exact, strict=True):
+            assert own.grad is not None and other.grad is not None
+            assert distance(own.grad, other.grad) < 3e-5
+
+
+def test_a_gradient_of_a_gradient() -> None:
+    def penalty(call: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor) -> list[Tensor]:
+        (gradient,) = torch.autograd.grad(call(x, weight, bias, 1, "reflect").pow(2).sum(), x, create_graph=True)
+        return list(torch.autograd.grad(gradient.pow(2).sum(), (x, weight, bias)))
+
+    tensors = leaves((1, 32, 9, 8), (32, 32, 3, 3), (32,), scale=0.1)
+    with FastConvolutions():
+        assert is_winograd(conv2d(*tensors, 1, "reflect"))  # type: ignore[call-arg, arg-type]
+        found = penalty(conv2d, *tensors)
+    for own, other in zip(found, penalty(conv2d, *doubled(tensors)), strict=True):
+        assert distance(own, other) < 1e-4
+
+
+def test_all_3x3_convolutions_take_part_and_no_others() -> None:
+    x = torch.randn(1, 32, 8, 8)
+    options = [{"padding": 1}, {}, {"padding": (1, 1)}]
+    others = [{"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": (0, 1)}, {"padding": "same"}]
+    for arguments, takes_part in [(o, True) for o in options] + [(o, False) for o in others]:
+        conv = nn.Conv2d(32, 32, 3, **arguments)  # type: ignore[arg-type]
+        with FastConvolutions():
+            y = conv(x)
+        assert is_winograd(y) == takes_part, arguments
+        assert distance(y, conv(x)) < 1e-4
+    with FastConvolutions():
+        assert not is_winograd(nn.Conv2d(16, 64, 3)(torch.randn(1, 16, 8, 8)))  # too few channels
+        assert not is_winograd(nn.Conv2d(32, 32, 3).double()(x.double()))
+    assert not is_winograd(nn.Conv2d(32, 32, 3)(x))
+
+
+def test_a_kernel_is_transformed_once_for_as_long_as_its_weights_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv, x = nn.Conv2d(32, 32, 3), torch.randn(1, 32, 8, 8)
+    fast = FastConvolutions()
+    with fast, torch.no_grad():
+        first = fast._winograd.kernel(conv.weight)
+        conv(x)
+        assert fast._winograd.kernel(conv.weight) is first
+        conv.weight.mul_(2)
+        assert distance(fast._winograd.kernel(conv.weight), 2 * first) < 1e-6
+        y = conv(x)
+    assert distance(y, conv(x)) < 1e-4
+    with fast, torch.inference_mode():
+        assert distance(conv(x), y) < 1e-6
+        assert distance(nn.Conv2d(32, 32, 3)(x), y) > 0.1  # weights made here have no version
+
+
+def test_unpad_is_the_transpose_of_pad() -> None:
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64, requires_grad=True)
+    for mode, amount in itertools.product(MODES, (0, 1, 2, 4)):
+        bordered = pad(x, amount, mode)
+        gradient = torch.randn_like(bordered).contiguous(memory_format=torch.channels_last)
+        (expected,) = torch.autograd.grad(bordered, x, gradient)
+        torch.testing.assert_close(unpad(gradient.clone(), amount, mode), expected)
