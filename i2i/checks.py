@@ -270,15 +270,19 @@ def _try_optimizer(node: Node) -> None:
         raise ConfigError([node.problem(message[0].lower() + message[1:], culprit)]) from error
 
 
-def make_optimizer(node: Node, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(node: Node, parameters: list[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
     """Builds an optimizer; each group remembers its ``initial_lr`` for the schedule.
 
-    On a GPU, Adam has its fused kernel unless the node says otherwise: it leaves an update out by a flag on the device.
-    (That of SGD would then go on from a momentum that it has never set.)
+    Args:
+        node: Of the YAML.
+        parameters: What it optimizes.
+        fused: Whether Adam has its fused kernel, unless the node says otherwise. It reads and writes memory once, its
+            rounding differs, and on a GPU it leaves an update out by a flag on the device. (That of SGD would then go
+            on from a momentum that it has never set.)
     """
     component, supplied = find_component(OPTIMIZERS, node), dict[str, Any](params=parameters)
     is_free = not any(node.get(key) is not None for key in ("fused", "foreach", "differentiable"))
-    if is_free and component in (torch.optim.Adam, torch.optim.AdamW) and all(p.is_cuda for p in parameters):
+    if fused and is_free and component in (torch.optim.Adam, torch.optim.AdamW):
         supplied["fused"] = True
     optimizer: torch.optim.Optimizer = build(component, node, supplied)
     for group in optimizer.param_groups:

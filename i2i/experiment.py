@@ -174,9 +174,9 @@ class Experiment:
     def optimizer_roles(self) -> list[str]:
         return list(dict.fromkeys(phase.optimizer for phase in self.pipeline_class.phases))
 
-    def build_optimizer(self, role: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Builds the optimizer of a network role; each group remembers its ``initial_lr`` for the schedule."""
-        return checks.make_optimizer(self.optimizer_nodes[role], parameters)
+    def build_optimizer(self, role: str, parameters: list[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
+        """Builds the optimizer of a network role; see :func:`i2i.checks.make_optimizer`."""
+        return checks.make_optimizer(self.optimizer_nodes[role], parameters, fused)
 
     def resolved(self) -> dict[str, Any]:
         """Returns the whole document as plain data, with absolute paths."""

@@ -59,10 +59,11 @@ class InstanceNorm2d(nn.Module):
 
     def _norm_of_one(self, image: Tensor) -> Tensor:
         y = torch.batch_norm(image, None, None, None, None, True, 0.0, self.eps, False)
-        # The kernel adds pixels up one by one; a matrix product adds in blocks, and tells what the mean lacks.
-        with torch.no_grad():
-            pixels = y.permute(0, 2, 3, 1).flatten(0, 2)  # [H W, C]
-            pixels -= pixels.new_full((1, len(pixels)), 1 / len(pixels)) @ pixels
+        if y.dtype == torch.float32:
+            # The kernel adds pixels up one by one; a matrix product adds in blocks, and tells what the mean lacks.
+            with torch.no_grad():
+                pixels = y.permute(0, 2, 3, 1).flatten(0, 2)  # [H W, C]
+                pixels -= pixels.new_full((1, len(pixels)), 1 / len(pixels)) @ pixels
         if y.requires_grad:  # otherwise the kernel's gradient takes ten times as long
             y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         return y

@@ -30,6 +30,10 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
         return nnf.pad(x, (amount,) * 4)
     if torch.are_deterministic_algorithms_enabled():
         return _pad_by_slices(_pad_by_slices(x, amount, mode, dim=2), amount, mode, dim=3)
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # A CPU's autocast has this on its list of what must be float32, and would convert there and back.
+        with torch.autocast("cpu", enabled=False):
+            return nnf.pad(x, (amount,) * 4, mode=mode)
     return nnf.pad(x, (amount,) * 4, mode=mode)
 
 

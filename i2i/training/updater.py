@@ -62,6 +62,8 @@ class Updater:
     ) -> None:
         self.pipeline, self.timeline, self.settings, self.device = pipeline, timeline, settings, device
         self.precision = Precision.pick(settings.precision, device)
+        if device.type == "cuda":  # a CPU brings weights into an order of its own anyway
+            pipeline.members.to(memory_format=self.precision.memory_format)
         self.phases = pipeline.active_phases
         scaling = self.precision.name == "fp16"
         self.scalers = {phase.name: torch.amp.GradScaler(device.type, enabled=scaling) for phase in self.phases}
