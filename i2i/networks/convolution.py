@@ -36,11 +36,16 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: P
 class FastConvolutions(TorchFunctionMode):
     """Where it is entered, convolutions on a CPU take the fastest way known here, whoever calls them.
 
-    The values are those of a direct convolution up to rounding: about ten times its own errors in float32.
+    The values are those of a direct convolution up to rounding: with Winograd's algorithm about ten times its own errors
+    in float32.
+
+    Args:
+        with_winograd: Whether 3x3 convolutions in float32 take it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, with_winograd: bool = True) -> None:
         super().__init__()
+        self.with_winograd = with_winograd
         self._winograd = winograd.Winograd()
         self._tokens: list[Token[FastConvolutions | None]] = []
 
@@ -77,9 +82,10 @@ class FastConvolutions(TorchFunctionMode):
 
     def conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding) -> Tensor | None:
         """As the function of this name; ``None`` where there is no faster way than the direct one."""
-        if x.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32 or x.ndim != 4:
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or x.ndim != 4:
             return None
-        if winograd.gains(x, weight, padding):
+        is_float32 = x.dtype == weight.dtype == torch.float32
+        if self.with_winograd and is_float32 and winograd.gains(x, weight, padding):
             return self._winograd.convolve(x, weight, bias, padding, mode)
         if len(weight) <= 4 and weight.shape[1] >= winograd.MIN_CHANNELS and min(weight.shape[2:]) >= 3:
             return _by_squares(pad(x, padding, mode), weight, bias)

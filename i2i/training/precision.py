@@ -55,7 +55,8 @@ class Precision:
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self.device = name, device
         self.memory_format = torch.contiguous_format if name in ("fp32", "tf32") else torch.channels_last
-        self._convolutions = FastConvolutions() if name == "winograd" else None
+        is_fast = device.type == "cpu" and name in ("winograd", "bf16")
+        self._convolutions = FastConvolutions(with_winograd=name == "winograd") if is_fast else None
 
     @property
     def is_exact(self) -> bool:
