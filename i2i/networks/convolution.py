@@ -36,11 +36,11 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: P
 class FastConvolutions(TorchFunctionMode):
     """Where it is entered, convolutions on a CPU take the fastest way known here, whoever calls them.
 
-    The values are those of a direct convolution up to rounding: with Winograd's algorithm about ten times its own errors
-    in float32.
+    The values are those of a direct convolution up to rounding: with Winograd's algorithm about ten times its errors in
+    float32.
 
     Args:
-        with_winograd: Whether 3x3 convolutions in float32 take it.
+        with_winograd: Whether 3x3 and 4x4 convolutions in float32 take it.
     """
 
     def __init__(self, with_winograd: bool = True) -> None:

@@ -1,9 +1,10 @@
-"""3x3 convolutions with a quarter of the multiplications, for processors that compute in float32 only.
+"""Convolutions with a quarter of the multiplications, for processors that compute in float32 only.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), F(4x4, 3x3): a tile of 6x6 pixels and the
 kernel are transformed, multiplied point by point, which over all channels is 36 matrix products, and transformed back
-to 4x4 pixels. The gradients are the transposes of the same steps. Rounding errors are about ten times those of a direct
-convolution in float32, and hundreds of times smaller than in bfloat16.
+to 4x4 pixels. The same tiles serve kernels of 4x4, F(3x3, 4x4). The gradients are the transposes of the same steps.
+Rounding errors are about ten times those of a direct convolution in float32, and hundreds of times smaller than in
+bfloat16.
 
 Pixels lie channels-last, so that each step moves whole rows of channels.
 """
@@ -11,7 +12,7 @@ Pixels lie channels-last, so that each step moves whole rows of channels.
 import itertools
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,9 @@ from i2i.networks.padding import Padding, pad, unpad
 
 MIN_CHANNELS = 32
 ROOM = 1 << 22  # numbers that are worked on at a time: 16 MB
-MIN_TILES = 64  # of 4x4 pixels; with fewer, transforming the kernel takes longer than it saves
+MIN_TILES = 64  # with fewer, transforming the kernel takes longer than it saves
 
-# The paper's section 4.3: B^T of the image, G of the kernel, A^T of the result.
+# The paper's section 4.3: B^T of the image. It belongs to the points 0, 1, -1, 2, -2 and infinity, whatever the kernel.
 _IMAGE = (
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
@@ -35,30 +36,30 @@ _IMAGE = (
     (0, 2, -1, -2, 1, 0),
     (0, 4, 0, -5, 0, 1),
 )
-_KERNEL = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-_RESULT = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
-)
+_POINTS = (0, 1, -1, 2, -2)
+_FACTORS = (1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24)
 
 
-def _in_two_dimensions(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+def _of_kernel(side: int) -> list[list[float]]:
+    """G: the values of the kernel as a polynomial, at each point."""
+    finite = [[f * p**power for power in range(side)] for p, f in zip(_POINTS, _FACTORS, strict=True)]
+    return [*finite, [float(power == side - 1) for power in range(side)]]
+
+
+def _of_result(side: int) -> list[list[float]]:
+    """A^T: from the values at each point to ``7 - side`` pixels."""
+    return [[*(float(p**power) for p in _POINTS), float(power == 6 - side)] for power in range(7 - side)]
+
+
+def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
     one = torch.tensor(matrix, dtype=torch.float64)
     return torch.kron(one, one).float()
 
 
+_SIDES = (3, 4)  # of kernels
 _IMAGE_2D = _in_two_dimensions(_IMAGE)  # [36, 36]
-_KERNEL_2D = _in_two_dimensions(_KERNEL)  # [36, 9]
-_RESULT_2D = _in_two_dimensions(_RESULT)  # [16, 36]
+_KERNEL_2D = {side: _in_two_dimensions(_of_kernel(side)) for side in _SIDES}  # [36, side^2]
+_RESULT_2D = {side: _in_two_dimensions(_of_result(side)) for side in _SIDES}  # [(7 - side)^2, 36]
 
 
 class Winograd:
@@ -73,24 +74,24 @@ class Winograd:
 
         Args:
             x: ``[N, C, H, W]``, channels-last or else copied.
-            weight: ``[K, C, 3, 3]``.
+            weight: ``[K, C, side, side]``.
             bias: ``[K]``.
             padding: Width of the border.
             mode: Of the border.
 
         Returns:
-            ``[N, K, H + 2 padding - 2, W + 2 padding - 2]``, channels-last.
+            ``[N, K, H + 2 padding - side + 1, W + 2 padding - side + 1]``, channels-last.
         """
         y: Tensor = _Convolution.apply(x, weight, bias, padding, mode, self)
         return y
 
     def kernel(self, weight: Tensor) -> Tensor:
-        """Returns a kernel ``[K, C, 3, 3]`` transformed to ``[36, C, K]``: four times the memory."""
+        """Returns a kernel ``[K, C, side, side]`` transformed to ``[36, C, K]``: up to four times the memory."""
         version = 0 if weight.is_inference() else weight._version
         known = self._kernels.get(weight)
         if known is None or known[0] != version:
-            flat = weight.detach().permute(2, 3, 1, 0).reshape(9, -1)
-            known = (version, (_KERNEL_2D @ flat).view(36, weight.shape[1], weight.shape[0]))
+            flat = weight.detach().permute(2, 3, 1, 0).flatten(0, 1).flatten(1)
+            known = (version, (_KERNEL_2D[weight.shape[2]] @ flat).view(36, weight.shape[1], weight.shape[0]))
             self._kernels[weight] = known
         transformed: Tensor = known[1]
         return transformed
@@ -117,10 +118,11 @@ class Winograd:
 
 def gains(x: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether Winograd's algorithm is the faster one for a convolution of stride 1."""
-    if weight.shape[2:] != (3, 3) or min(weight.shape[:2]) < MIN_CHANNELS:
+    side = weight.shape[2]
+    if side not in _SIDES or weight.shape[3] != side or min(weight.shape[:2]) < MIN_CHANNELS:
         return False
-    height, width = (size + 2 * padding - 2 for size in x.shape[2:])
-    return min(height, width) > 0 and len(x) * -(-height // 4) * -(-width // 4) >= MIN_TILES
+    grid = _Grid.of(x, weight, padding)
+    return min(grid.height, grid.width) > 0 and grid.images * grid.rows * grid.columns >= MIN_TILES
 
 
 class _Convolution(torch.autograd.Function):
@@ -130,16 +132,16 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding, own: Winograd
     ) -> Tensor:
-        kernel = own.kernel(weight)
+        kernel, to_pixels = own.kernel(weight), _RESULT_2D[weight.shape[2]]
         ctx.save_for_backward(x, weight, bias, kernel)
         ctx.padding, ctx.mode, ctx.own = padding, mode, own
-        grid = _Grid.of(x, padding)
+        grid = _Grid.of(x, weight, padding)
         image = grid.completed(pad(x, padding, mode))
-        y = x.new_empty(grid.images, 4 * grid.rows, 4 * grid.columns, len(weight))
+        y = x.new_empty(grid.images, grid.square * grid.rows, grid.square * grid.columns, len(weight))
         for strip in grid.strips(max(weight.shape[:2])):
             tiles = strip.transformed(image, own)
             products = torch.bmm(tiles, kernel, out=own.room(0, *tiles.shape[:2], len(weight)))
-            pixels = torch.mm(_RESULT_2D, products.flatten(1), out=own.room(1, 16, products[0].numel()))
+            pixels = torch.mm(to_pixels, products.flatten(1), out=own.room(1, len(to_pixels), products[0].numel()))
             strip.assemble(pixels, bias, y)
         return grid.cropped(y)
 
@@ -154,13 +156,13 @@ class _Convolution(torch.autograd.Function):
             inputs = [tensor for tensor, needed in zip((x, weight, bias), needs, strict=True) if needed]
             found = iter(torch.autograd.grad(y, inputs, gradient, create_graph=True))
             return *(next(found) if needed else None for needed in needs), None, None, None
-        grid = _Grid.of(x, ctx.padding)
+        grid = _Grid.of(x, weight, ctx.padding)
         image, gradient = (grid.completed(one) for one in (pad(x, ctx.padding, ctx.mode), gradient))
         own, of_kernel = ctx.own, torch.zeros_like(kernel)
         of_image = torch.zeros_like(image) if needs[0] else image
         for strip in grid.strips(max(weight.shape[:2])):
             pixels = strip.taken_apart(gradient, own)
-            of_products = torch.mm(_RESULT_2D.T, pixels, out=own.room(2, 36, pixels.shape[1]))
+            of_products = torch.mm(_RESULT_2D[weight.shape[2]].T, pixels, out=own.room(2, 36, pixels.shape[1]))
             of_products = of_products.unflatten(1, (-1, len(weight)))  # [36, tiles, K]
             if needs[1]:
                 of_kernel.baddbmm_(strip.transformed(image, own).transpose(1, 2), of_products)
@@ -172,10 +174,12 @@ class _Convolution(torch.autograd.Function):
                 )
         of_x = of_weight = None
         if needs[0]:
-            of_bordered = of_image[:, : grid.height + 2, : grid.width + 2].permute(0, 3, 1, 2)
+            border = 6 - grid.square
+            of_bordered = of_image[:, : grid.height + border, : grid.width + border].permute(0, 3, 1, 2)
             of_x = unpad(of_bordered, ctx.padding, ctx.mode)
         if needs[1]:
-            of_weight = (_KERNEL_2D.T @ of_kernel.flatten(1)).view(3, 3, *of_kernel.shape[1:]).permute(3, 2, 0, 1)
+            flat = _KERNEL_2D[weight.shape[2]].T @ of_kernel.flatten(1)
+            of_weight = flat.view(*weight.shape[2:], *of_kernel.shape[1:]).permute(3, 2, 0, 1)
         return of_x, of_weight, gradient.sum((0, 1, 2)) if needs[2] else None, None, None, None
 
 
@@ -187,23 +191,26 @@ class _Grid:
         images: How many.
         height: Of the result, in pixels.
         width: Of the result, in pixels.
+        square: Pixels of the result along the side of a tile.
     """
 
     images: int
     height: int
     width: int
+    square: int
 
     @classmethod
-    def of(cls, x: Tensor, padding: int) -> "_Grid":
-        return cls(len(x), x.shape[2] + 2 * padding - 2, x.shape[3] + 2 * padding - 2)
+    def of(cls, x: Tensor, weight: Tensor, padding: int) -> "_Grid":
+        height, width = (size + 2 * padding - weight.shape[2] + 1 for size in x.shape[2:])
+        return cls(len(x), height, width, 7 - weight.shape[2])
 
     @property
     def rows(self) -> int:
-        return -(-self.height // 4)
+        return -(-self.height // self.square)
 
     @property
     def columns(self) -> int:
-        return -(-self.width // 4)
+        return -(-self.width // self.square)
 
     def strips(self, channels: int) -> Iterator["_Strip"]:
         """Yields rows of tiles that fit into the room for them."""
@@ -213,7 +220,7 @@ class _Grid:
 
     def completed(self, x: Tensor) -> Tensor:
         """Adds zeros to an image until tiles are whole: ``[N, C, H, W]`` to ``[N, H', W', C]``."""
-        missing = (0, 4 * self.columns - self.width, 0, 4 * self.rows - self.height)
+        missing = (0, self.square * self.columns - self.width, 0, self.square * self.rows - self.height)
         return (nnf.pad(x, missing) if any(missing) else x).permute(0, 2, 3, 1).contiguous()
 
     def cropped(self, y: Tensor) -> Tensor:
@@ -234,10 +241,10 @@ class _Strip:
         return self.grid.images, self.last - self.first, self.grid.columns
 
     def _tiles(self, image: Tensor) -> Tensor:
-        """The overlapping tiles of ``[N, 4 rows + 2, 4 columns + 2, C]``: ``[6, 6, N, rows, columns, C]``, no copy."""
-        count, row, column, channel = image.stride()
-        shape, strides = (6, 6, *self.shape, image.shape[3]), (row, column, count, 4 * row, 4 * column, channel)
-        return image.as_strided(shape, strides, image.storage_offset() + 4 * self.first * row)
+        """The overlapping tiles of a completed image: ``[6, 6, N, rows, columns, C]``, no copy."""
+        step, (count, row, column, channel) = self.grid.square, image.stride()
+        shape, strides = (6, 6, *self.shape, image.shape[3]), (row, column, count, step * row, step * column, channel)
+        return image.as_strided(shape, strides, image.storage_offset() + step * self.first * row)
 
     def transformed(self, image: Tensor, own: Winograd) -> Tensor:
         """The transformed tiles ``[36, tiles, C]``."""
@@ -248,12 +255,13 @@ class _Strip:
         )
 
     def _squares(self, y: Tensor) -> Tensor:
-        """The pixels of ``[N, 4 rows, 4 columns, K]`` by their places: ``[4, 4, N, rows, columns, K]``, no copy."""
-        squares = y.view(self.grid.images, self.grid.rows, 4, self.grid.columns, 4, -1)
+        """The pixels of a completed result by their places: ``[square, square, N, rows, columns, K]``, no copy."""
+        side = self.grid.square
+        squares = y.view(self.grid.images, self.grid.rows, side, self.grid.columns, side, -1)
         return squares[:, self.first : self.last].permute(2, 4, 0, 1, 3, 5)
 
     def assemble(self, pixels: Tensor, bias: Tensor | None, y: Tensor) -> None:
-        """Writes pixels ``[16, tiles K]`` into the result."""
+        """Writes pixels ``[square^2, tiles K]`` into the result."""
         squares = self._squares(y)
         values = pixels.view(squares.shape)
         if bias is None:
@@ -264,7 +272,7 @@ class _Strip:
     def taken_apart(self, y: Tensor, own: Winograd) -> Tensor:
         """The reverse of :meth:`assemble`."""
         squares = self._squares(y)
-        return own.room(0, *squares.shape).copy_(squares).view(16, -1)
+        return own.room(0, *squares.shape).copy_(squares).flatten(0, 1).flatten(1)
 
     def overlay(self, values: Tensor, image: Tensor) -> None:
         """Adds tiles ``[36, tiles C]`` to the image that they overlap in."""
