@@ -22,7 +22,8 @@ def devices_of(text: str) -> list[str]:
     if text == "all":
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["auto"]
     names = [name.strip() for name in text.split(",")]
-    twice = {name for name in names if names.count(name) > 1 and name != "cpu"}
+    own = ["cuda:0" if name == "cuda" else name for name in names]
+    twice = {name for name in own if own.count(name) > 1 and name != "cpu"}
     if twice:
         raise I2IError(f"--device names {min(twice)} twice", ["several GPUs: cuda:0,cuda:1"])
     return names

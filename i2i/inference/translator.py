@@ -1,8 +1,10 @@
 """A trained model as a function from images to images."""
 
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import depends_on_batch, translating
 from i2i.training.precision import Precision, pick_device
 
+_NOISE = threading.Lock()  # a CPU has one random state, whatever number of translators draw from it
+
 
 class Translator:
     """Translates images with a bundle's networks.
@@ -24,6 +28,9 @@ class Translator:
     The translation of an image depends on the image alone: not on its batch, its place in a folder or the time of day.
     Where the generator's noise is dropout, it is seeded from the image. On a CPU this holds bit for bit; on a GPU,
     whose kernels may sum in another order for another size of batch, a value next to a half may round the other way.
+
+    An image of a single colour is translated in ``fp32`` whatever the precision: normalisation divides by what it
+    varies, which would then be the rounding errors alone.
 
     Args:
         info: The bundle's metadata.
@@ -53,6 +60,7 @@ class Translator:
         self.info = info
         self.device = pick_device(device)
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
+        self._exact = Precision("fp32", self.device)
         self.pipeline = pipeline.to(self.device)
         self.direction: str = next(iter(info.directions))
         self._codecs = {domain: info.codec(domain) for domain in info.channels}
@@ -156,12 +164,16 @@ class Translator:
     ) -> Iterator[torch.Tensor]:
         """As :meth:`batch`; yields what the networks make, ``[n, C, H, W]`` in [-1, 1], image by image on a CPU."""
         source = self.codecs(direction)[0]
-        for group in [[image] for image in images] if self._alone else [images]:
-            with torch.inference_mode(), self._own_noise(group[0]):
-                encoded = [source.encode(image) for image in group]
-                x = torch.stack(encoded) if len(group) > 1 else encoded[0][None]
-                y = self._forward(x, self.info.directions[direction], precision or self.precision)
-            yield y
+        precision = precision or self.precision
+        for is_flat, alike in groupby(images, (lambda _: False) if precision.is_exact else _is_flat):
+            together = list(alike)
+            for group in [[image] for image in together] if self._alone else [together]:
+                with torch.inference_mode(), self._own_noise(group[0]):
+                    encoded = [source.encode(image) for image in group]
+                    x = torch.stack(encoded) if len(group) > 1 else encoded[0][None]
+                    own = self._exact if is_flat else precision
+                    y = self._forward(x, self.info.directions[direction], own)
+                yield y
 
     def _forward(self, x: torch.Tensor, direction: Direction, precision: Precision) -> torch.Tensor:
         with precision.kernels(), precision.autocast():
@@ -176,15 +188,25 @@ class Translator:
         if not self._noisy:
             yield
             return
-        is_cuda = self.device.type == "cuda"
-        with torch.random.fork_rng([self.device.index or 0] if is_cuda else []):
-            seed = zlib.crc32(image.tobytes(), self.info.seed)
-            if is_cuda:  # this device alone: others may be at work
-                with torch.cuda.device(self.device):
-                    torch.cuda.manual_seed(seed)
-            else:
-                torch.manual_seed(seed)
+        seed = zlib.crc32(image.tobytes(), self.info.seed)
+        if self.device.type == "cuda":  # the state of this device alone: others may be at work
+            with torch.cuda.device(self.device):
+                before = torch.cuda.get_rng_state()
+                torch.cuda.manual_seed(seed)
+                try:
+                    yield
+                finally:
+                    torch.cuda.set_rng_state(before)
+            return
+        with _NOISE, torch.random.fork_rng([]):
+            if self.device.type == "mps":
+                torch.mps.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             yield
+
+
+def _is_flat(image: np.ndarray) -> bool:
+    return bool((image == image[:1, :1]).all())
 
 
 def _as_array(image: np.ndarray | Image.Image, codec: Codec) -> np.ndarray:

@@ -78,6 +78,8 @@ def test_names_of_devices(monkeypatch):
     assert devices_of("auto") == ["auto"]
     with pytest.raises(I2IError, match="--device names cuda:1 twice"):
         devices_of("cuda:1,cuda:1")
+    with pytest.raises(I2IError, match="--device names cuda:0 twice"):
+        devices_of("cuda:0,cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert devices_of("all") == ["cuda:0", "cuda:1", "cuda:2"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)

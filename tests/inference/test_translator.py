@@ -1,5 +1,8 @@
 """A model as a function of images."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 
 from i2i.errors import DataError, I2IError
 from i2i.inference.translator import Translator
+from i2i.training.precision import Precision
 from tests.bundles import make_bundle, make_image
 
 
@@ -101,3 +105,37 @@ def test_noise_is_the_images_own_and_leaves_the_process_alone(noisy, photo):
     np.testing.assert_array_equal(noisy(photo), first)
     noisy.info.seed += 1
     assert (noisy(photo) != first).any()
+
+
+def test_translators_that_work_at_the_same_time_do_not_share_their_noise(noisy, photo, monkeypatch):
+    expected = noisy(photo)
+    other = Translator(noisy.info, noisy.pipeline, "cpu")
+    translate, is_seeded, is_done = noisy.pipeline.translate, threading.Event(), threading.Event()
+
+    def amid(x, direction):
+        if threading.current_thread() is threading.main_thread():
+            pool.submit(other, 255 - photo)
+            is_seeded.wait(0.3)
+        else:
+            is_seeded.set()
+            is_done.wait(5)
+        return translate(x, direction)
+
+    monkeypatch.setattr(noisy.pipeline, "translate", amid)
+    with ThreadPoolExecutor(1) as pool:
+        found = noisy(photo)
+        is_done.set()
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["winograd", "bf16"])
+def test_a_single_colour_is_translated_exactly(precision, tmp_path):
+    """Its rounding errors are all that an instance norm could make larger, and does, by 300 a layer."""
+    overrides = "generator.base_channels=32", "generator.num_blocks=1"
+    wide = Translator.load(make_bundle(tmp_path / "m.safetensors", "cyclegan", *overrides), device="cpu")
+    flat = np.full((96, 96, 3), (9, 99, 200), np.uint8)
+    other = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
+    fast = Precision(precision, wide.device)
+    exact, found = (list(wide.outputs([flat, other, flat], "a2b", own)) for own in (None, fast))
+    assert torch.equal(found[0], exact[0]) and torch.equal(found[2], exact[2])
+    assert not torch.equal(found[1], exact[1])

@@ -98,6 +98,14 @@ def test_a_large_mean_does_not_cancel(name, memory_format):
     assert (layer(x) - exact).abs().max() < 1e-3
 
 
+def test_large_images_have_the_variance_of_all_their_pixels():
+    # Added up one by one, 4 million pixels make 1 % of the result wrong.
+    x = (torch.randn(1, 4, 2048, 2048) / 10 + 1).contiguous(memory_format=torch.channels_last)
+    y = InstanceNorm2d(4)(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert (y - normalized(x.double(), 4)).abs().max() < 1e-4
+
+
 @pytest.mark.parametrize("value", [0.0, 0.9, -1.0, 1e4])
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_flat_images_become_zero_with_finite_gradients(value, memory_format):
