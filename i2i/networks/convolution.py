@@ -1,6 +1,8 @@
 """Convolutions with borders, and faster ways to compute some of them on a CPU."""
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -33,6 +35,14 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: P
     return nnf.conv2d(pad(x, padding, mode), weight, bias) if y is None else y
 
 
+def active() -> AbstractContextManager[object]:
+    """The convolutions that are active now, to be entered again where PyTorch leaves them for a while.
+
+    It does so in ``Tensor.backward`` and ``torch.autograd.grad``, in which a forward may be computed again.
+    """
+    return _active.get() or nullcontext()
+
+
 class FastConvolutions(TorchFunctionMode):
     """Where it is entered, convolutions on a CPU take the fastest way known here, whoever calls them.
 
@@ -47,16 +57,17 @@ class FastConvolutions(TorchFunctionMode):
         super().__init__()
         self.with_winograd = with_winograd
         self._winograd = winograd.Winograd()
-        self._tokens: list[Token[FastConvolutions | None]] = []
+        self._entered = threading.local()  # a token belongs to the thread that made it
 
     def __enter__(self) -> "FastConvolutions":
-        self._tokens.append(_active.set(self))
+        tokens: list[Token[FastConvolutions | None]] = self._entered.__dict__.setdefault("tokens", [])
+        tokens.append(_active.set(self))
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        _active.reset(self._tokens.pop())
+        _active.reset(self._entered.tokens.pop())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -52,7 +52,7 @@ def _of_result(side: int) -> list[list[float]]:
 
 
 def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
-    one = torch.tensor(matrix, dtype=torch.float64)
+    one = torch.tensor(matrix, dtype=torch.float64, device="cpu")  # wherever this module is imported first
     return torch.kron(one, one).float()
 
 
@@ -86,15 +86,18 @@ class Winograd:
         return y
 
     def kernel(self, weight: Tensor) -> Tensor:
-        """Returns a kernel ``[K, C, side, side]`` transformed to ``[36, C, K]``: up to four times the memory."""
-        version = 0 if weight.is_inference() else weight._version
+        """Returns a kernel ``[K, C, side, side]`` transformed to ``[36, C, K]``: up to four times the memory.
+
+        :meth:`release` it after what writes weights unseen by their version: Adam's fused kernel on a CPU, ``.data``.
+        """
+        if weight.is_inference():  # has no version
+            return _transformed(weight)
         known = self._kernels.get(weight)
-        if known is None or known[0] != version:
-            flat = weight.detach().permute(2, 3, 1, 0).flatten(0, 1).flatten(1)
-            known = (version, (_KERNEL_2D[weight.shape[2]] @ flat).view(36, weight.shape[1], weight.shape[0]))
-            self._kernels[weight] = known
-        transformed: Tensor = known[1]
-        return transformed
+        if known is None or known[0] != weight._version:
+            with torch.inference_mode(False):  # or else training could not keep it
+                known = self._kernels[weight] = weight._version, _transformed(weight)
+        kernel: Tensor = known[1]
+        return kernel
 
     def release(self) -> None:
         """Forgets the kernels."""
@@ -111,15 +114,25 @@ class Winograd:
         size = math.prod(shape)
         if str(number) not in rooms or rooms[str(number)].numel() < size:
             with torch.inference_mode(False):  # or else it could not be written in training
-                rooms[str(number)] = torch.empty(size)
+                rooms[str(number)] = torch.empty(size, dtype=torch.float32, device="cpu")
         memory: Tensor = rooms[str(number)]
         return memory[:size].view(shape)
+
+
+def _transformed(weight: Tensor) -> Tensor:
+    flat = weight.detach().permute(2, 3, 1, 0).flatten(0, 1).flatten(1)
+    return (_KERNEL_2D[weight.shape[2]] @ flat).view(36, weight.shape[1], weight.shape[0])
 
 
 def gains(x: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether Winograd's algorithm is the faster one for a convolution of stride 1."""
     side = weight.shape[2]
-    if side not in _SIDES or weight.shape[3] != side or min(weight.shape[:2]) < MIN_CHANNELS:
+    if (
+        side not in _SIDES
+        or weight.shape[3] != side
+        or min(weight.shape[:2]) < MIN_CHANNELS
+        or x.shape[1] != weight.shape[1]
+    ):
         return False
     grid = _Grid.of(x, weight, padding)
     return min(grid.height, grid.width) > 0 and grid.images * grid.rows * grid.columns >= MIN_TILES

@@ -4,7 +4,7 @@ Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from i2i.networks.convolution import active
 from i2i.training.buffers import Snapshot
 
 
@@ -47,24 +48,25 @@ def _chained(module: nn.Module) -> Iterator[nn.Module]:
 def _checkpointed(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*inputs, **options)
-    before = Snapshot(block)
+    before, convolutions = Snapshot(block), active()
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _Replay(before)
+        return nullcontext(), _Replay(before, convolutions)
 
     return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts, **options)
 
 
 class _Replay(AbstractContextManager[None]):
-    """:meth:`Snapshot.replayed`, which a gradient of a gradient enters more than once."""
+    """Buffers and convolutions as they were, which a gradient of a gradient enters more than once."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._entered: list[AbstractContextManager[None]] = []
+    def __init__(self, snapshot: Snapshot, convolutions: AbstractContextManager[object]) -> None:
+        self._snapshot, self._convolutions = snapshot, convolutions
+        self._entered: list[ExitStack] = []
 
     def __enter__(self) -> None:
-        self._entered.append(self._snapshot.replayed())
-        self._entered[-1].__enter__()
+        self._entered.append(ExitStack())
+        self._entered[-1].enter_context(self._snapshot.replayed())
+        self._entered[-1].enter_context(self._convolutions)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

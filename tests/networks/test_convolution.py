@@ -1,7 +1,11 @@
 """The faster convolutions against direct ones in float64: values, gradients, and gradients of gradients."""
 
 import itertools
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -106,6 +110,54 @@ def test_a_kernel_is_transformed_once_for_as_long_as_its_weights_stay(monkeypatc
     with fast, torch.inference_mode():
         assert distance(conv(x), y) < 1e-6
         assert distance(nn.Conv2d(32, 32, 3)(x), y) > 0.1  # weights made here have no version
+
+
+def test_weights_made_in_inference_mode_may_change() -> None:
+    x = torch.randn(1, 32, 8, 8)
+    with FastConvolutions(), torch.inference_mode():
+        conv = nn.Conv2d(32, 32, 3, bias=False)
+        y = conv(x)
+        conv.weight.mul_(2)
+        assert distance(conv(x), 2 * y) < 1e-6
+
+
+def test_training_goes_on_from_what_inference_left() -> None:
+    conv, x = nn.Conv2d(32, 32, 3), torch.randn(1, 32, 8, 8)
+    with FastConvolutions():
+        with torch.inference_mode():
+            conv(x)
+        conv(x).sum().backward()
+    assert conv.weight.grad is not None
+
+
+def test_defaults_of_the_process_do_not_matter() -> None:
+    conv, x = nn.Conv2d(32, 32, 3), torch.randn(1, 32, 8, 8)
+    with FastConvolutions(), torch.device("meta"):
+        y = conv(x)
+    assert distance(y, conv(x)) < 1e-4
+    script = "import torch\nwith torch.device('meta'): from i2i.networks.winograd import _IMAGE_2D\n"
+    subprocess.run([sys.executable, "-c", script + "assert not _IMAGE_2D.is_meta"], check=True)
+
+
+def test_threads_enter_and_leave_in_any_order() -> None:
+    fast, x, inside, left = FastConvolutions(), torch.randn(1, 32, 8, 8), threading.Event(), threading.Event()
+
+    def first() -> bool:
+        with fast:
+            inside.set()
+            left.wait(10)
+            return is_winograd(nn.Conv2d(32, 32, 3)(x))
+
+    def second() -> bool:
+        inside.wait(10)
+        with fast:
+            left.set()
+            return future.result() and is_winograd(nn.Conv2d(32, 32, 3)(x))
+
+    with ThreadPoolExecutor(2) as pool:
+        future = pool.submit(first)
+        assert pool.submit(second).result()
+    assert not is_winograd(nn.Conv2d(32, 32, 3)(x))
 
 
 def test_unpad_is_the_transpose_of_pad() -> None:
