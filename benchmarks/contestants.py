@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from i2i.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
 from i2i.plan.rehearsal import build, fill_pools, random_batch
+from i2i.training.compilation import Compilation
 from i2i.training.precision import Precision
 
 CONFIGS = {"cyclegan": "configs/cyclegan_horse2zebra.yaml", "pix2pix": "configs/pix2pix_facades.yaml"}
@@ -86,6 +88,9 @@ class Ours:
     def __init__(self, case: Case) -> None:
         experiment = case.experiment()
         self.updater = build(experiment, torch.device(case.device))
+        if experiment.settings.compile:
+            told = partial(print, file=sys.stderr, flush=True)
+            self.updater.compilation = Compilation(self.updater.pipeline, self.updater.precision, told)
         self.batch = random_batch(experiment)
         self.networks: list[nn.Module] = list(self.updater.pipeline.members.values())
 

@@ -17,6 +17,7 @@ from i2i.experiment import Experiment
 from i2i.plugins import installed_version
 from i2i.run_folder import Report, compare, differing, find_state, is_fork, make_folder, prepared, run_folder
 from i2i.training import distributed
+from i2i.training.compilation import Compilation
 from i2i.training.loading import Loader
 from i2i.training.logs import say
 from i2i.training.precision import Precision, pick_device
@@ -83,6 +84,8 @@ def train(
         updater = build_updater(experiment, steps, length, device, report)
         if state is not None:
             updater.load(state)
+    if experiment.settings.compile:
+        updater.compilation = Compilation(updater.pipeline, updater.precision, report)
     with distributed.agreeing():
         folder = make_folder(folder, is_numbered=out is None and state is None)
     folder = distributed.from_main(folder)

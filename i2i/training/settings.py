@@ -48,6 +48,10 @@ class TrainerSettings:
         clip_norm: Longest gradient of an update, over all networks of its phase; longer ones are scaled down to it.
         gradient_checkpointing: Keep less for the backward pass and compute it again: the same result for a third more
             time, and less than half the memory with residual networks; with U-Nets it saves little.
+        compile: Let ``torch.compile`` make code of the networks for training steps. It takes minutes once, told apart
+            from the speed, and needs a C++ compiler on a CPU, Triton on a GPU; without, or with precision winograd,
+            networks run as they are, which is said. So do discriminators with a gradient penalty. Other rounding and
+            other dropout masks than without; not together with ``gradient_checkpointing``.
     """
 
     steps: int | None = None
@@ -67,6 +71,7 @@ class TrainerSettings:
     ema: float | None = None
     clip_norm: float | None = None
     gradient_checkpointing: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(_COUNTS, 1) | {"seed": 0}
@@ -87,6 +92,9 @@ class TrainerSettings:
             errors.append(ArgumentError(f"ema must be at least 0 and below 1, got {self.ema}", ("ema",)))
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             errors.append(ArgumentError(f"clip_norm must be above 0 and finite, got {self.clip_norm}", ("clip_norm",)))
+        if self.compile and self.gradient_checkpointing:
+            message = "compile must be false with gradient_checkpointing: compiled code decides itself what it keeps"
+            errors.append(ArgumentError(message, ("compile",)))
         if self.accumulate > 0 and self.batch_size % self.accumulate:
             message = f"accumulate must divide the batch_size of {self.batch_size}, got {self.accumulate}"
             errors.append(ArgumentError(message, ("accumulate",)))

@@ -133,6 +133,8 @@ class Trainer:
             with closing(self._batches(meter, stop)) as batches:
                 for batch in batches:
                     averages.add(self.updater.take(batch))
+                    if self.updater.compilation:
+                        meter.paused += self.updater.compilation.pop_seconds(self.step)
                     self.metrics = {}
                     self._record(log, averages, meter)
                     if self._stopping(stop):

@@ -14,6 +14,7 @@ from i2i.errors import CheckpointError
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.training import distributed
 from i2i.training.buffers import Snapshot
+from i2i.training.compilation import Compilation
 from i2i.training.ema import Average
 from i2i.training.logs import Averages, say
 from i2i.training.precision import Precision
@@ -50,6 +51,7 @@ class Updater:
         average: The moving average of the weights; ``None`` where there is none.
         left_out: Updates that were not taken because something was not finite.
         detour: How often the run has left its course; decides every random number, too.
+        compilation: Of the networks; ``None`` where they run as they are.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Updater:
         if settings.gradient_checkpointing:
             for letter in dict.fromkeys(letter for phase in self.phases for letter in phase.trains):
                 checkpoint_gradients(pipeline.members[letter])
+        self.compilation: Compilation | None = None
         self.step = self.left_out = self.detour = 0
         self._overflows: Counter[str] = Counter()  # by phase: updates left out in a row
         self._open: dict[str, _Update] = {}  # by phase: those whose verdict is not read yet
@@ -92,7 +95,7 @@ class Updater:
             NotFinite: A loss or gradient of this step, or where the device is ahead of the last, is not finite, and
                 ``on_nan`` is not ``skip``.
         """
-        with self.precision.kernels():
+        with self.precision.kernels(), self.compilation.running() if self.compilation else nullcontext():
             return self._take(batch)
 
     def _take(self, batch: Batch) -> dict[str, Tensor]:
@@ -166,15 +169,19 @@ class Updater:
 
         Exact arithmetic sums up all of them, as the reference code does: the order of sums decides the last bit.
         """
-        apart = self._aside(phase, index, part)
+        apart, others = self._aside(phase, index, part), list[Terms]()
         if not self.precision.is_exact:
-            yield from apart
+            for terms in apart:
+                if terms.total().requires_grad:
+                    yield terms
+                else:  # those of a frozen network
+                    others.append(terms)
         seen = self._see(phase, index, part, shared)
-        others = list(apart)
+        others += apart
         rng = self.seed(phase.name, index)
         with self.precision.autocast():
-            terms: Terms = self.pipeline.loss(phase.name, part, seen, rng)
-        yield Terms.joined([*others, terms])
+            rest: Terms = self.pipeline.loss(phase.name, part, seen, rng)
+        yield Terms.joined([*others, rest])
 
     def _aside(self, phase: Phase, index: int, part: Batch) -> Iterator[Terms]:
         """Yields the losses that take nothing of what is shared; autocast ends before each is given away."""
@@ -326,6 +333,11 @@ class Updater:
                 for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
             ]
             optimizer.load_state_dict({**saved, "param_groups": groups})
+            for parameter, values in optimizer.state.items():
+                for key, value in values.items():
+                    if torch.is_tensor(value) and value.shape == parameter.shape:
+                        # Fused kernels go through memory, and take its order for that of the weights.
+                        values[key] = torch.empty_like(parameter).copy_(value)
         for name, scaler in self.scalers.items():
             scaler.load_state_dict(state["scalers"][name])
         if self.average:
