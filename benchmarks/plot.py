@@ -26,21 +26,26 @@ class Panel:
         title: Says what is shown, and its unit.
         x_label: Of the horizontal axis, which is logarithmic and has a tick at each point.
         curves: Name -> points, from left to right, with positive x.
+        is_line: Whether the points are too many to be shown each, on a horizontal axis that begins at 0.
     """
 
     title: str
     x_label: str
     curves: Mapping[str, Points]
+    is_line: bool = False
 
 
-def write_plot(path: Path, title: str, panels: Sequence[Panel]) -> None:
-    """Writes plots side by side, under a title, as an SVG file."""
-    width, style = WIDTH * len(panels), 'font-family="sans-serif" font-size="12" fill="#24292f"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" {style}>']
-    parts += [f'<rect width="{width}" height="{HEIGHT}" fill="#ffffff"/>']
+def write_plot(path: Path, title: str, panels: Sequence[Panel], columns: int | None = None) -> None:
+    """Writes plots side by side, or in rows of some columns, under a title, as an SVG file."""
+    columns = columns or len(panels)
+    width, style = WIDTH * columns, 'font-family="sans-serif" font-size="12" fill="#24292f"'
+    height = HEIGHT * -(-len(panels) // columns)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" {style}>']
+    parts += [f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     parts += [f'<text x="{width / 2:g}" y="16" text-anchor="middle" font-weight="bold">{escape(title)}</text>']
     for index, panel in enumerate(panels):
-        parts += [f'<g transform="translate({index * WIDTH} 0)">', *_panel(panel), "</g>"]
+        row, column = divmod(index, columns)
+        parts += [f'<g transform="translate({column * WIDTH} {row * HEIGHT})">', *_panel(panel), "</g>"]
     text = "\n".join([*parts, "</svg>", ""])
     write_atomically(path, lambda file: file.write(text.encode()))
 
@@ -50,6 +55,9 @@ def _panel(panel: Panel) -> list[str]:
     places, values = sorted({x for x, _ in points}), [y for _, y in points]
     is_log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
     x = Axis(places[0], max(places[-1], 1.01 * places[0]), LEFT + 12, RIGHT - 12, is_log=True)
+    if panel.is_line:
+        x = Axis(0.0, places[-1], LEFT, RIGHT)
+        places = x.ticks
     y = value_axis(values, BOTTOM, TOP, is_log, from_zero=not is_log)
     title = f"{panel.title}, logarithmic" if is_log else panel.title
     parts = [f'<text x="{LEFT}" y="{TOP - 10}">{escape(title)}</text>']
@@ -65,8 +73,10 @@ def _panel(panel: Panel) -> list[str]:
     for index, (name, curve) in enumerate(panel.curves.items()):
         colour, drawn = COLOURS[index % len(COLOURS)], [(x.place(a), y.place(b)) for a, b in curve]
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in drawn)
-        parts += [f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>']
-        parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in drawn]
+        stroke = 1.5 if panel.is_line else 2
+        parts += [f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{stroke}"/>']
+        if not panel.is_line:
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in drawn]
         left = LEFT + index * (RIGHT - LEFT) / max(2, len(panel.curves))
         parts += [f'<text x="{left:g}" y="{BOTTOM + 54}" fill="{colour}">{escape(name)}</text>']
     return parts

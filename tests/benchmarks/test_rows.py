@@ -6,11 +6,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from i2i.images import save_image
 from tests.conftest import REPOSITORY
 
 TINY = ("--threads", "1", "--repeats", "1", "--channels", "4")
@@ -148,6 +150,49 @@ def test_a_plot_shows_its_points_where_they_belong(benchmarks, tmp_path):
     assert {"1", "2", "4", "A & B", "ours", "images/s"} <= {
         text.text for text in root.iter("{http://www.w3.org/2000/svg}text")
     }
+
+
+def test_many_points_are_a_line_from_zero_and_plots_stand_in_rows(benchmarks, tmp_path):
+    plot = importlib.import_module("plot")
+    panel = plot.Panel("loss", "step", {"ours": [(10.0, 1.0), (55.0, 3.0), (100.0, 2.0)]}, is_line=True)
+    plot.write_plot(tmp_path / "plot.svg", "A", [panel] * 3, columns=2)
+    root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    assert root.get("viewBox") == f"0 0 {2 * plot.WIDTH} {2 * plot.HEIGHT}" and not list(root.iter(f"{svg}circle"))
+    places = [group.get("transform") for group in root.iter(f"{svg}g")]
+    assert places == [f"translate({x} {y})" for x, y in ((0, 0), (plot.WIDTH, 0), (0, plot.HEIGHT))]
+    line = next(root.iter(f"{svg}polyline")).get("points").split()
+    across = [float(point.split(",")[0]) for point in line]
+    width = plot.RIGHT - plot.LEFT
+    assert across == pytest.approx([plot.LEFT + width * share for share in (0.1, 0.55, 1)], abs=0.2)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("trainA", "trainB"):
+        folder = tmp_path / "data" / side
+        folder.mkdir(parents=True)
+        for number in range(3):
+            save_image(folder / f"{number}.png", rng.integers(0, 256, (80, 80, 3), np.uint8))
+    return tmp_path / "data"
+
+
+def test_the_fast_path_is_followed_beside_the_exact_one(bench, photographs, tmp_path):
+    options = ("--size", "64", "--channels", "8", "--blocks", "1", "--steps", "10", "--folder", str(photographs))
+    files = ("--json", str(tmp_path / "curves.json"), "--svg", str(tmp_path / "curves.svg"))
+    done = bench("curves", "--threads", "1", *options, *files, "--precision", "bf16", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "curves.json")
+    gradients, losses = rows[:4], rows[4:]
+    assert all("gradient of" in row["name"] and row["name"].endswith("bf16") for row in gradients)
+    assert all(0 < row["more"]["fp32 from float64"] < row["values"]["ours"][0] < 1 for row in gradients)
+    assert len(losses) == 8 and all(row["values"].keys() == {"bf16", "fp32", "fp32, another seed"} for row in losses)
+    assert all(row["values"]["bf16"] != row["values"]["fp32"] for row in losses), "another arithmetic was at work"
+    svg = "{http://www.w3.org/2000/svg}"
+    assert len(list(ElementTree.parse(tmp_path / "curves.svg").getroot().iter(f"{svg}polyline"))) == 4 * 3
+    refused = bench("curves", *options, "--precision", "fp32")
+    assert refused.returncode == 1 and "fp32 is the exact path" in refused.stderr
 
 
 def test_all_gathers_what_the_parts_measured(benchmarks, monkeypatch, tmp_path, capsys):
