@@ -204,6 +204,8 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
         if missing:
             raise ValueError(f"it holds no network for {' and '.join(missing)}")
         return info, built
+    except CheckpointError:
+        raise
     except Exception as error:  # damaged metadata reaches constructors, which may raise anything
         raise misfit(path, error) from error
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from i2i.errors import CheckpointError
+from i2i.errors import CheckpointError, shortened
 
 FOREIGN = "weights of other projects become a bundle: i2i import_weights FILE OUT.safetensors"
 
@@ -13,7 +13,15 @@ def find_bundle(model: str | Path, best: bool = False) -> Path:
     Raises:
         CheckpointError: There is none.
     """
-    path = Path(model)
+    if not str(model):
+        raise CheckpointError("the name of the model is empty", ["expected a run folder, or a bundle file"])
+    try:
+        return _find(Path(model), best)
+    except OSError as error:  # such as a name that is too long, or a folder that may not be searched
+        raise CheckpointError(f"{shortened(str(model))}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _find(path: Path, best: bool) -> Path:
     if path.is_dir():
         name = "best.safetensors" if best else "model.safetensors"
         if not (path / name).is_file():

@@ -120,6 +120,9 @@ class Registry:
             RegistryError: The name is unknown, or claimed by two owners.
         """
         entries = self.entries()
+        if name not in entries:  # or it was being installed when the metadata were read
+            _installed.cache_clear()
+            entries = self.entries()
         if name not in entries:
             raise RegistryError(
                 f"no {self.kind} is named {name!r}{did_you_mean(name, entries)}",

@@ -315,7 +315,8 @@ def test_the_checksum_is_optional_and_the_file_reproducible(bundle, tmp_path):
     data = bytearray(bundle.read_bytes())
     data[-1] ^= 1
     (tmp_path / "flipped.safetensors").write_bytes(data)
-    assert "checksum is wrong" in refused(tmp_path / "flipped.safetensors")
+    assert "flipped.safetensors: the bundle's checksum is wrong" in refused(tmp_path / "flipped.safetensors")
+    assert "do not fit" not in refused(tmp_path / "flipped.safetensors")
 
 
 def test_a_bundle_never_runs_a_plugin_file(bundle, tmp_path, monkeypatch):

@@ -305,3 +305,6 @@ def test_metadata_are_read_once_and_again_when_something_is_installed(tmp_path, 
     time.sleep(0.01)  # the clock of some file systems is coarse
     install(tmp_path, "i2i-late", {"i2i.generators": {"late": "late:Late"}})
     assert registry.entry("late").owner == "i2i-late"
+    with next(tmp_path.glob("i2i_late*/entry_points.txt")).open("a") as file:
+        file.write("\nlater = late:Later\n")  # which does not change the folder that is watched
+    assert registry.entry("later").owner == "i2i-late"

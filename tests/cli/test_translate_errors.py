@@ -13,6 +13,8 @@ from tests.cli.translating import translate
     ("arguments", "message"),
     [
         (["nowhere", "in", "out"], "nowhere: no such run folder or bundle"),
+        (["", "in", "out"], "the name of the model is empty\n    expected a run folder"),
+        (["x" * 300, "in", "out"], "x" * 57 + "...: file name too long\n"),
         (["in", "in", "out"], "in: the folder holds no model.safetensors"),
         (["in/one.jpg", "in", "out"], "in/one.jpg: not a bundle"),
         (["M", "nowhere", "out"], "INPUT nowhere: no such file or folder"),
