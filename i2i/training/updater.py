@@ -335,7 +335,8 @@ class Updater:
             optimizer.load_state_dict({**saved, "param_groups": groups})
             for parameter, values in optimizer.state.items():
                 for key, value in values.items():
-                    if torch.is_tensor(value) and value.shape == parameter.shape:
+                    is_moment = torch.is_tensor(value) and value.shape == parameter.shape
+                    if is_moment and value.stride() != parameter.stride():
                         # Fused kernels go through memory, and take its order for that of the weights.
                         values[key] = torch.empty_like(parameter).copy_(value)
         for name, scaler in self.scalers.items():

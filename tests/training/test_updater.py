@@ -7,6 +7,7 @@ import torch
 
 from i2i.config import node_of
 from i2i.experiment import Experiment
+from i2i.networks import winograd
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
 
@@ -18,7 +19,7 @@ COUNT = 4
 PATCHGAN = {"type": "patchgan", "num_layers": 1, "base_channels": 4}
 
 
-def updater_of(pipeline="cyclegan", generator=RESNET, discriminator=PATCHGAN, losses=None, **trainer):
+def updater_of(pipeline="cyclegan", generator=RESNET, discriminator=PATCHGAN, losses=None, make=None, **trainer):
     compared = {"cyclegan": "cycle", "pix2pix": "reconstruction"}[pipeline]
     document = {
         "pipeline": {"type": pipeline},
@@ -30,7 +31,10 @@ def updater_of(pipeline="cyclegan", generator=RESNET, discriminator=PATCHGAN, lo
         "trainer": {"steps": 9, "batch_size": COUNT, "device": "cpu", "precision": "fp32", **trainer},
     }
     experiment = Experiment(node_of(document))
-    builders = {role: lambda ps, role=role: experiment.build_optimizer(role, ps) for role in experiment.optimizer_roles}
+    builders = {
+        role: make or (lambda ps, role=role: experiment.build_optimizer(role, ps))
+        for role in experiment.optimizer_roles
+    }
     pipeline = experiment.build_pipeline()
     updater = Updater(pipeline, builders, Timeline(Constant(), 9, 1), experiment.settings, torch.device("cpu"))
     pipeline.train()
@@ -132,6 +136,60 @@ def test_gradient_checkpointing_changes_no_bit(pipeline, parts):
         assert torch.equal(value, weights_of(recomputed)[name]), name
 
 
+@pytest.mark.parametrize("precision", ["winograd", "bf16"])
+def test_gradient_checkpointing_computes_again_by_the_same_convolutions(precision, monkeypatch):
+    """PyTorch leaves its function modes in ``Tensor.backward``, and so does each convolution that is told by one."""
+    monkeypatch.setattr(winograd, "MIN_TILES", 1)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 4)
+    adversarial = {"adversarial": {"type": "wgan"}}
+    kept, recomputed = (
+        updater_of("pix2pix", losses=adversarial, precision=precision, gradient_checkpointing=on)
+        for on in (False, True)
+    )
+    for updater in (kept, recomputed):
+        for step in range(2):
+            updater.take(batch_of(step))
+    for name, value in weights_of(kept).items():
+        assert torch.equal(value, weights_of(recomputed)[name]), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "winograd", "bf16"])
+def test_one_of_two_generators_may_be_frozen(precision):
+    """Its identity loss has no gradient."""
+    updater = updater_of(losses={"identity": {"type": "l1"}}, precision=precision)
+    updater.pipeline.frozen = frozenset({"G"})
+    updater.pipeline.G.requires_grad_(False)
+    builders = dict.fromkeys(("generator", "discriminator"), make_adam)
+    partly = Updater(updater.pipeline, builders, updater.timeline, updater.settings, updater.device)
+    partly.pipeline.train()
+    before = weights_of(partly)
+    assert {"identity_x", "identity_y", "cycle_x"} <= partly.take(batch_of()).keys()
+    after = weights_of(partly)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"F", "D_X", "D_Y"}
+
+
+def test_a_checkpoint_of_a_run_in_another_memory_format_goes_on():
+    """Adam's fused kernel takes the order of the weights in memory for that of its moments."""
+
+    def resumed(memory_format):
+        updater = updater_of(make=lambda ps: make_adam(ps, fused=True))
+        updater.take(batch_of())
+        state = copy.deepcopy(updater.state()) | {"step": 1}
+        for optimizer in state["optimizers"].values():
+            for values in optimizer["state"].values():
+                for key, value in values.items():
+                    if value.ndim == 4:
+                        values[key] = value.to(memory_format=memory_format)
+        updater.load(state)
+        updater.take(batch_of(1))
+        return weights_of(updater)
+
+    expected, found = resumed(torch.contiguous_format), resumed(torch.channels_last)
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
 def generators_forward(updater):
     return updater.pipeline(batch_of(), torch.Generator())
 
@@ -186,8 +244,8 @@ def test_a_frozen_network_stays_as_it_is_and_in_evaluation_mode():
     assert changed == {"D"}, "also the running statistics of the frozen network"
 
 
-def make_adam(parameters):
-    optimizer = torch.optim.Adam(parameters, lr=1e-3)
+def make_adam(parameters, **options):
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, **options)
     optimizer.param_groups[0]["initial_lr"] = 1e-3
     return optimizer
 
