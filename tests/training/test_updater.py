@@ -136,14 +136,13 @@ def test_gradient_checkpointing_changes_no_bit(pipeline, parts):
         assert torch.equal(value, weights_of(recomputed)[name]), name
 
 
-@pytest.mark.parametrize("precision", ["winograd", "bf16"])
-def test_gradient_checkpointing_computes_again_by_the_same_convolutions(precision, monkeypatch):
+def test_gradient_checkpointing_computes_again_by_the_same_convolutions(monkeypatch):
     """PyTorch leaves its function modes in ``Tensor.backward``, and so does each convolution that is told by one."""
     monkeypatch.setattr(winograd, "MIN_TILES", 1)
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 4)
     adversarial = {"adversarial": {"type": "wgan"}}
     kept, recomputed = (
-        updater_of("pix2pix", losses=adversarial, precision=precision, gradient_checkpointing=on)
+        updater_of("pix2pix", losses=adversarial, precision="winograd", gradient_checkpointing=on)
         for on in (False, True)
     )
     for updater in (kept, recomputed):
