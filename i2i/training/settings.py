@@ -49,8 +49,8 @@ class TrainerSettings:
         gradient_checkpointing: Keep less for the backward pass and compute it again: the same result for a third more
             time, and less than half the memory with residual networks; with U-Nets it saves little.
         compile: Let ``torch.compile`` make code of the networks for training steps. It takes minutes once, told apart
-            from the speed, and needs a C++ compiler on a CPU, Triton on a GPU; without, or with precision winograd,
-            networks run as they are, which is said. So do discriminators with a gradient penalty. Other rounding and
+            from the speed, and needs a C++ compiler on a CPU, Triton on a GPU; without, or with winograd or bf16 on a
+            CPU, networks run as they are, which is said. So do discriminators with a gradient penalty. Other rounding and
             other dropout masks than without; not together with ``gradient_checkpointing``.
     """
 

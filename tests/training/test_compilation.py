@@ -141,10 +141,14 @@ def test_without_a_compiler_networks_run_as_they_are():
     assert all(torch.equal(value, weights_of(updater)[name]) for name, value in weights_of(plain).items())
 
 
-def test_winograd_has_kernels_of_its_own():
-    updater = updater_of(precision="winograd")
+@pytest.mark.parametrize(
+    ("precision", "why"),
+    [("winograd", "precision winograd brings its own"), ("bf16", "compiled bfloat16 gave gradients")],
+)
+def test_what_cannot_be_compiled_on_a_cpu_runs_as_it_is(precision, why):
+    updater = updater_of(precision=precision)
     (line,) = compiled(updater)
-    assert line.startswith("compile: off, precision winograd") and not updater.compilation.letters
+    assert line.startswith(f"compile: off, {why}") and not updater.compilation.letters
 
 
 def test_recomputation_is_not_compiled():
