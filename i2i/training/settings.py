@@ -50,8 +50,8 @@ class TrainerSettings:
             time, and less than half the memory with residual networks; with U-Nets it saves little.
         compile: Let ``torch.compile`` make code of the networks for training steps. It takes minutes once, told apart
             from the speed, and needs a C++ compiler on a CPU, Triton on a GPU; without, or with winograd or bf16 on a
-            CPU, networks run as they are, which is said. So do discriminators with a gradient penalty. Other rounding and
-            other dropout masks than without; not together with ``gradient_checkpointing``.
+            CPU, networks run as they are, which is said. So do discriminators with a gradient penalty. Other rounding
+            and other dropout masks than without; not together with ``gradient_checkpointing``.
     """
 
     steps: int | None = None
