@@ -70,8 +70,7 @@ class Loader:
         stream, failures = copy.copy(stream), 0
         dataset = self.dataset if seed is None else self.dataset.reseeded(seed)
         while stream.start < stream.stop:
-            shares = _Shares(dataset, self.workers, self.max_broken)
-            loading = self._start(shares, stream)
+            shares, loading = self._start(dataset, stream)
             try:
                 while (loaded := self._next(loading, shares, stopping)) is not None:
                     failures = 0
@@ -94,7 +93,21 @@ class Loader:
                 if stream.start < stream.stop:  # else they have nothing left to do, and end by themselves
                     _kill(loading)
 
-    def _start(self, shares: "_Shares", stream: BatchStream) -> Iterator[Any]:
+    def _start(self, dataset: SeededDataset, stream: BatchStream) -> "tuple[_Shares, Iterator[Any]]":
+        try:
+            shares = _Shares(dataset, self.workers, self.max_broken)
+            return shares, self._iterate(shares, stream)
+        except (RuntimeError, OSError) as error:
+            if not self.workers:
+                raise
+            _kill_started(error)
+            what = " ".join(str(error).split())
+        # Outside of the handler, for the error keeps all files open that were too many.
+        hints = ["data.workers=0 loads in the training process itself", "they need room in /dev/shm and open files"]
+        message = f"step {stream.start + 1}: {self.workers} loader processes cannot be started: {what}"
+        raise TrainingError(message, hints)
+
+    def _iterate(self, shares: "_Shares", stream: BatchStream) -> Iterator[Any]:
         loader: DataLoader[Any] = DataLoader(
             shares,
             batch_sampler=stream,
@@ -256,6 +269,15 @@ def _kill(batches: Any) -> None:
         process.kill()
     for process in processes:
         process.join(timeout=LOOK_EVERY)
+
+
+def _kill_started(error: Exception) -> None:
+    """Ends the processes of a loader that could not start all of them: they would keep this one from ending."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        loading = frame.f_locals.get("self")
+        if hasattr(loading, "_workers"):
+            _kill(loading)
+            loading._shutdown = True  # torch would stumble over what it has not got yet
 
 
 def _quiet_worker(_: int) -> None:

@@ -1,5 +1,7 @@
 """Batches come whatever happens to files and to the processes that load them."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import time
@@ -213,3 +215,31 @@ def test_what_else_goes_wrong_with_a_batch_is_not_called_a_difference_in_size(mo
     monkeypatch.setattr(parcels, "default_collate", full)
     with pytest.raises(RuntimeError, match="No space left on device"):
         load(Photos())
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("unable to open shared\nmemory")])
+def test_processes_that_cannot_all_be_started_are_ended_and_the_reason_told(error, monkeypatch, capsys):
+    start, started = multiprocessing.Process.start, []
+
+    def start_one(process):
+        if started:
+            raise error
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(multiprocessing.Process, "start", start_one)
+    with pytest.raises(TrainingError, match=r"step 1: 2 loader processes cannot be started: .*(open files|shared mem)"):
+        load(Photos(), workers=2)
+    gc.collect()
+    assert not started[0].is_alive()
+    assert capsys.readouterr().err == ""
+
+
+def test_without_room_for_shared_memory_there_are_no_processes(monkeypatch):
+    def no_room(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", no_room)
+    with pytest.raises(TrainingError, match="cannot be started: .*No space left") as caught:
+        load(Photos(), workers=1)
+    assert "data.workers=0" in caught.value.hints[0]
