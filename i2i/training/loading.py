@@ -274,7 +274,7 @@ def _kill(batches: Any) -> None:
 def _kill_started(error: Exception) -> None:
     """Ends the processes of a loader that could not start all of them: they would keep this one from ending."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        loading = frame.f_locals.get("self")
+        loading: Any = frame.f_locals.get("self")
         if hasattr(loading, "_workers"):
             _kill(loading)
             loading._shutdown = True  # torch would stumble over what it has not got yet
