@@ -54,7 +54,7 @@ def peak_of_profile(step):
         ("cyclegan", []),
         pytest.param("cyclegan", ["trainer.accumulate=2"], marks=pytest.mark.slow),
         pytest.param("cyclegan", ["trainer.gradient_checkpointing=true"], marks=pytest.mark.slow),
-        ("pix2pix", ["trainer.batch_size=4"]),
+        ("pix2pix", ["trainer.batch_size=4", "trainer.precision=fp32"]),
     ],
 )
 def test_the_peak_is_that_of_a_real_step(name, overrides):
