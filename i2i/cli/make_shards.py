@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DataError: Nothing could be made.
     """
-    from i2i.data.shards_make import parse_size, plan_shards, urls_of, write_index, write_shards
+    from i2i.data.shards_make import check_target, parse_size, plan_shards, urls_of, write_index, write_shards
     from i2i.errors import I2IError, first_of
     from i2i.progress import Progress, human_size, say
     from i2i.signals import StopRequest
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     root, target = args.places[0], Path(args.places[1])
     size = parse_size(args.shard_size)
+    check_target(target)  # before every image is looked at
+    plan = plan_shards(root, args.paired)
     with StopRequest() as stop:
 
         def advance(amount: int) -> None:
@@ -57,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
             progress.advance(amount)
 
         try:
-            plan = plan_shards(root, args.paired)
             with Progress("writing shards", plan.size) as progress:
                 counts = write_shards(plan, target, size, advance)
         except KeyboardInterrupt:

@@ -108,8 +108,7 @@ def write_shards(
     Raises:
         DataError: The folder exists, is being made by another process, or cannot be written.
     """
-    if target.exists():
-        raise DataError(f"{target}: exists already", ["another OUT, or remove it first"])
+    check_target(target)
     try:
         with _workplace(target) as folder:
             counts = {}
@@ -124,6 +123,16 @@ def write_shards(
             return counts
     except OSError as error:
         raise DataError(f"{target}: {describe_os_error(error, 'written')}") from error
+
+
+def check_target(target: Path) -> None:
+    """Sees whether shards can be written to a folder.
+
+    Raises:
+        DataError: It exists already.
+    """
+    if target.exists():
+        raise DataError(f"{target}: exists already", ["another OUT, or remove it first"])
 
 
 def write_index(shard: Path) -> int:

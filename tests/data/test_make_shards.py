@@ -151,6 +151,8 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / "out").mkdir()
     assert run(tmp_path / "in", tmp_path / "out") == 2
     assert "exists already" in capsys.readouterr().err
+    assert run(tmp_path / "missing", tmp_path / "out") == 2
+    assert "exists already" in capsys.readouterr().err  # told before images are looked at
 
 
 def test_indexes_of_shards_of_others(tmp_path, capsys):
