@@ -42,9 +42,9 @@ class Part:
 
 
 PARTS = (
-    Part("step", "step.py", needs_upstream=True),
-    Part("images", "step.py", ("--images", "--repeats", "2"), needs_upstream=True),
-    Part("folder", "folder.py", needs_upstream=True),
+    Part("step", "step.py", ("--repeats", "2"), needs_upstream=True),
+    Part("images", "step.py", ("--images", "--repeats", "1"), needs_upstream=True),
+    Part("folder", "folder.py", ("--repeats", "2"), needs_upstream=True),
     Part("data", "data.py"),
     Part("startup", "startup.py"),
     Part("listing", "listing.py"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from i2i.networks import winograd
-from i2i.networks.padding import Padding, pad
+from i2i.networks.padding import Padding, pad, unpad
 
 _active: ContextVar["FastConvolutions | None"] = ContextVar("fast_convolutions", default=None)
 
@@ -99,7 +99,10 @@ class FastConvolutions(TorchFunctionMode):
         if self.with_winograd and is_float32 and winograd.gains(x, weight, padding):
             return self._winograd.convolve(x, weight, bias, padding, mode)
         if len(weight) <= 4 and weight.shape[1] >= winograd.MIN_CHANNELS and min(weight.shape[2:]) >= 3:
-            return _by_squares(pad(x, padding, mode), weight, bias)
+            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+            own_bias = None if bias is None else bias.to(dtype)
+            y: Tensor = _Squares.apply(x.to(dtype), weight.to(dtype), own_bias, padding, mode)
+            return y
         return None
 
     def release(self) -> None:
@@ -107,21 +110,57 @@ class FastConvolutions(TorchFunctionMode):
         self._winograd.release()
 
 
-def _by_squares(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+class _Squares(torch.autograd.Function):
     """Few channels of the result, such as an image's three, computed for 2x2 pixels at once: 12 fill the registers.
 
-    Args:
-        x: ``[N, C, H, W]``.
-        weight: ``[K, C, h, w]``.
-        bias: ``[K]``.
+    Keeps the image without its border.
     """
-    height, width = (size - kernel + 1 for size, kernel in zip(x.shape[2:], weight.shape[2:], strict=True))
-    if height % 2 or width % 2:
-        x = nnf.pad(x, (0, width % 2, 0, height % 2))
-    shifted = [nnf.pad(weight, (right, 1 - right, below, 1 - below)) for below in (0, 1) for right in (0, 1)]
-    squares = torch.stack(shifted, 1).flatten(0, 1)  # [4 K, C, h + 1, w + 1]
-    values = nnf.conv2d(x, squares, None if bias is None else bias.repeat_interleave(4), stride=2)
-    return nnf.pixel_shuffle(values, 2)[:, :, :height, :width]
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        ctx.padding, ctx.mode = padding, mode
+        bordered = _even(pad(x, padding, mode), weight)
+        values = nnf.conv2d(bordered, _shifted(weight), None if bias is None else bias.repeat_interleave(4), stride=2)
+        height, width = (x.shape[dim] + 2 * padding - weight.shape[dim] + 1 for dim in (2, 3))
+        return nnf.pixel_shuffle(values, 2)[:, :, :height, :width].clone(memory_format=torch.preserve_format)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            found = winograd.differentiable(x, weight, bias, ctx.padding, ctx.mode, gradient, needs)
+            return *found, None, None
+        bordered = pad(x, ctx.padding, ctx.mode)
+        odd = (0, gradient.shape[3] % 2, 0, gradient.shape[2] % 2)
+        of_squares = nnf.pixel_unshuffle(nnf.pad(gradient, odd), 2).contiguous(memory_format=torch.channels_last)
+        of_even, of_shifted, _ = torch.ops.aten.convolution_backward(
+            *(of_squares, _even(bordered, weight), _shifted(weight), None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1),
+            [needs[0], needs[1], False],
+        )
+        of_x = of_weight = None
+        if needs[0]:
+            of_x = unpad(of_even[:, :, : bordered.shape[2], : bordered.shape[3]], ctx.padding, ctx.mode)
+        if needs[1]:
+            (rows, columns), places = weight.shape[2:], of_shifted.unflatten(0, (-1, 2, 2))
+            parts = [places[:, i, j, :, i : i + rows, j : j + columns] for i, j in _PLACES]
+            of_weight = torch.stack(parts).sum(0)
+        return of_x, of_weight, gradient.sum((0, 2, 3)) if needs[2] else None, None, None
+
+
+_PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))  # of a pixel in its square
+
+
+def _shifted(weight: Tensor) -> Tensor:
+    """A kernel ``[K, C, h, w]`` for each pixel of a square, ``[4 K, C, h + 1, w + 1]``."""
+    return torch.stack([nnf.pad(weight, (j, 1 - j, i, 1 - i)) for i, j in _PLACES], 1).flatten(0, 1)
+
+
+def _even(bordered: Tensor, weight: Tensor) -> Tensor:
+    """Adds zeros to an image until its result has even sides."""
+    odd = [(bordered.shape[dim] - weight.shape[dim] + 1) % 2 for dim in (2, 3)]
+    return nnf.pad(bordered, (0, odd[1], 0, odd[0])) if any(odd) else bordered
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from i2i.networks.padding import Padding, pad, unpad
 
 MIN_CHANNELS = 32
+KEPT = 12 * (1 << 22)  # numbers of transformed kernels, 192 MB: those of one generator of CycleGAN
 ROOM = 1 << 22  # numbers that are worked on at a time: 16 MB
 MIN_TILES = 64  # with fewer, transforming the kernel takes longer than it saves
 
@@ -96,12 +97,21 @@ class Winograd:
         if known is None or known[0] != weight._version:
             with torch.inference_mode(False):  # or else training could not keep it
                 known = self._kernels[weight] = weight._version, _transformed(weight)
+            if not torch.is_inference_mode_enabled():
+                self._forget_oldest()
         kernel: Tensor = known[1]
         return kernel
 
     def release(self) -> None:
         """Forgets the kernels."""
         self._kernels.clear()
+
+    def _forget_oldest(self) -> None:
+        """Training transforms some kernels again rather than keep those of all networks."""
+        numbers = sum(kernel.numel() for _, kernel in self._kernels.values())
+        while numbers > KEPT and len(self._kernels) > 1:
+            oldest = next(iter(self._kernels.keys()))
+            numbers -= self._kernels.pop(oldest)[1].numel()
 
     def room(self, number: int, *shape: int) -> Tensor:
         """Returns memory that was used before, and is the thread's own: new memory costs as much as what is done in it.
@@ -138,6 +148,23 @@ def gains(x: Tensor, weight: Tensor, padding: int) -> bool:
     return min(grid.height, grid.width) > 0 and grid.images * grid.rows * grid.columns >= MIN_TILES
 
 
+def differentiable(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: int,
+    mode: Padding,
+    gradient: Tensor,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a direct convolution of stride 1 and its border, which can be differentiated again."""
+    bordered = pad(x, padding, mode)
+    y = torch.ops.aten.convolution.default(bordered, weight, bias, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    inputs = [tensor for tensor, needed in zip((x, weight, bias), needs, strict=True) if tensor is not None and needed]
+    found = iter(torch.autograd.grad(y, inputs, gradient, create_graph=True))
+    return tuple(next(found) if needed else None for needed in needs)
+
+
 class _Convolution(torch.autograd.Function):
     """Keeps the image without its border, and nothing of its tiles."""
 
@@ -146,7 +173,7 @@ class _Convolution(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding, own: Winograd
     ) -> Tensor:
         kernel, to_pixels = own.kernel(weight), _RESULT_2D[weight.shape[2]]
-        ctx.save_for_backward(x, weight, bias, kernel)
+        ctx.save_for_backward(x, weight, bias)
         ctx.padding, ctx.mode, ctx.own = padding, mode, own
         grid = _Grid.of(x, weight, padding)
         image = grid.completed(pad(x, padding, mode))
@@ -160,18 +187,14 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, kernel = ctx.saved_tensors
+        x, weight, bias = ctx.saved_tensors
         needs = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            y = torch.ops.aten.convolution.default(
-                pad(x, ctx.padding, ctx.mode), weight, bias, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
-            )
-            inputs = [tensor for tensor, needed in zip((x, weight, bias), needs, strict=True) if needed]
-            found = iter(torch.autograd.grad(y, inputs, gradient, create_graph=True))
-            return *(next(found) if needed else None for needed in needs), None, None, None
+            return *differentiable(x, weight, bias, ctx.padding, ctx.mode, gradient, needs), None, None, None
         grid = _Grid.of(x, weight, ctx.padding)
         image, gradient = (grid.completed(one) for one in (pad(x, ctx.padding, ctx.mode), gradient))
-        own, of_kernel = ctx.own, torch.zeros_like(kernel)
+        own, kernel = ctx.own, ctx.own.kernel(weight)
+        of_kernel = torch.zeros_like(kernel)
         of_image = torch.zeros_like(image) if needs[0] else image
         for strip in grid.strips(max(weight.shape[:2])):
             pixels = strip.taken_apart(gradient, own)
