@@ -215,7 +215,7 @@ def build_updater(experiment: Experiment, steps: int, images: int, device: torch
         report(f"started from {experiment.init_from}: {', '.join(experiment.started_letters)}{rest}")
     if pipeline.frozen:
         report(f"frozen: {', '.join(sorted(pipeline.frozen))}")
-    is_exact = Precision.pick(settings.precision, device).is_exact
+    is_exact = Precision.pick(settings.precision, device, pipeline.members.values()).is_exact
     fused = device.type == "cuda" or (device.type == "cpu" and not is_exact)
     optimizers = {role: partial(experiment.build_optimizer, role, fused=fused) for role in experiment.optimizer_roles}
     return Updater(pipeline, optimizers, timeline, settings, device)

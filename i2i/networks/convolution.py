@@ -1,18 +1,20 @@
 """Convolutions with borders, and faster ways to compute some of them on a CPU."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from typing import Any
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from i2i.networks import winograd
 from i2i.networks.padding import Padding, pad, unpad
+
+WIDE = 128  # channels
 
 _active: ContextVar["FastConvolutions | None"] = ContextVar("fast_convolutions", default=None)
 
@@ -41,6 +43,21 @@ def active() -> AbstractContextManager[object]:
     It does so in ``Tensor.backward`` and ``torch.autograd.grad``, in which a forward may be computed again.
     """
     return _active.get() or nullcontext()
+
+
+def pays(networks: Iterable[nn.Module]) -> bool:
+    """Whether training these networks is faster with Winograd's algorithm, channels-last as it wants images to be.
+
+    It is where there are wide convolutions, of 128 channels; the order costs narrow networks more than they gain.
+    """
+    modules = (module for network in networks for module in network.modules() if isinstance(module, nn.Conv2d))
+    return any(
+        conv.kernel_size in ((3, 3), (4, 4))
+        and conv.stride == conv.dilation == (1, 1)
+        and conv.groups == 1
+        and min(conv.in_channels, conv.out_channels) >= WIDE
+        for conv in modules
+    )
 
 
 class FastConvolutions(TorchFunctionMode):

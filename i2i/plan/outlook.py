@@ -44,7 +44,7 @@ def describe_outlook(experiment: Experiment, is_measured: bool) -> Iterator[str]
         yield from _run_rows(experiment, None)
         return
     experiment, device, why_not = _placed(experiment)
-    precision = Precision.pick(experiment.settings.precision, device)
+    precision = Precision.pick(experiment.settings.precision, device, experiment.meta_networks.values())
     count = experiment.settings.batch_size
     images = f"1 image of {units.shape(size)}" if count == 1 else f"{count} images of {units.shape(size)}"
     yield f"a training step of {images} on {device}, {precision.name}" + (f": {why_not}" if why_not else "")

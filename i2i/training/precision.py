@@ -1,14 +1,15 @@
 """Device, arithmetic and memory format of a run."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 
 from i2i.errors import I2IError
-from i2i.networks.convolution import FastConvolutions
+from i2i.networks.convolution import FastConvolutions, pays
 
 
 def pick_device(name: str) -> torch.device:
@@ -63,14 +64,21 @@ class Precision:
         return self.name == "fp32"
 
     @classmethod
-    def pick(cls, name: str, device: torch.device) -> "Precision":
+    def pick(cls, name: str, device: torch.device, networks: Iterable[nn.Module] | None = None) -> "Precision":
         """Resolves ``auto``: the fastest that trains well on the device.
+
+        Args:
+            name: One of the above, or ``auto``.
+            device: Where.
+            networks: That are to be trained, where they are known: narrow ones gain nothing from ``winograd``.
 
         Raises:
             I2IError: The device cannot compute in this way.
         """
         if name == "auto":
             name = _fastest(device)
+            if name == "winograd" and networks is not None and not pays(networks):
+                name = "fp32"
         if name in ("fp16", "tf32") and device.type == "cpu":
             raise I2IError(f"precision {name} needs a GPU", ["on a CPU: fp32, winograd or bf16"])
         if name == "winograd" and device.type != "cpu":

@@ -63,7 +63,7 @@ class Updater:
         device: torch.device,
     ) -> None:
         self.pipeline, self.timeline, self.settings, self.device = pipeline, timeline, settings, device
-        self.precision = Precision.pick(settings.precision, device)
+        self.precision = Precision.pick(settings.precision, device, pipeline.members.values())
         if device.type == "cuda":  # a CPU brings weights into an order of its own anyway
             pipeline.members.to(memory_format=self.precision.memory_format)
         self.phases = pipeline.active_phases

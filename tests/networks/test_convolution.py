@@ -13,7 +13,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from i2i.networks import winograd
-from i2i.networks.convolution import FastConvolutions, conv2d
+from i2i.networks.convolution import FastConvolutions, conv2d, pays
 from i2i.networks.padding import Padding, pad, unpad
 
 MODES: tuple[Padding, ...] = ("reflect", "replicate", "zero")
@@ -158,6 +158,13 @@ def test_threads_enter_and_leave_in_any_order() -> None:
         future = pool.submit(first)
         assert pool.submit(second).result()
     assert not is_winograd(nn.Conv2d(32, 32, 3)(x))
+
+
+def test_winograd_pays_for_wide_networks_only() -> None:
+    wide = nn.Conv2d(128, 256, 4)
+    assert pays([nn.Identity(), nn.Sequential(nn.ReLU(), wide)])
+    others = [nn.Conv2d(128, 64, 3), nn.Conv2d(128, 128, 3, stride=2), nn.Conv2d(128, 128, 1)]
+    assert not pays([nn.Sequential(*others, nn.ConvTranspose2d(128, 128, 3))])
 
 
 def test_unpad_is_the_transpose_of_pad() -> None:
