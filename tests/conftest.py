@@ -3,11 +3,15 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from i2i import plugins
+from i2i.registry import REGISTRIES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +28,26 @@ if hasattr(signal, "SIGHUP"):
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("I2I_SHARED", REPOSITORY.parent / "shared"))
+
+
+def without_new_plugins() -> Iterator[None]:
+    """Forgets the plugin files that are run meanwhile: loader processes of later tests would run them, too."""
+    before = plugins.loaded_files()
+    local = {kind: dict(registry._local) for kind, registry in REGISTRIES.items()}
+    modules = {name for name in sys.modules if name.startswith("i2i_plugin_")}
+    yield
+    if plugins.loaded_files() != before:
+        plugins._LOADED.clear()
+        plugins._LOADED.update(before)
+        for kind, registry in REGISTRIES.items():
+            registry._local = local[kind]
+        for name in [name for name in sys.modules if name.startswith("i2i_plugin_") and name not in modules]:
+            del sys.modules[name]
+
+
+# A module's own lies around those of its tests: fixtures of a module may run plugin files as well.
+forget_plugins_of_a_module = pytest.fixture(autouse=True, scope="module")(without_new_plugins)
+forget_plugins_of_a_test = pytest.fixture(autouse=True)(without_new_plugins)
 
 
 @pytest.fixture(scope="session")
