@@ -109,6 +109,8 @@ class ShardStore:
     def bring(self, shard: Shard) -> None:
         """Downloads a shard unless it is there; waits where another process is at it.
 
+        Others that need room may have removed it again when this returns.
+
         Raises:
             ShardError: It cannot be had, or is not the one that the index was made of.
         """
@@ -121,7 +123,10 @@ class ShardStore:
                 while not self._make_room(shard):
                     time.sleep(PAUSE)
                 self.downloader.fetch([shard.url], path, say)
-                size = path.stat().st_size
+                try:
+                    size = path.stat().st_size
+                except FileNotFoundError:  # whoever needs room has removed it already
+                    return
                 if size != shard.size:
                     path.unlink()
                     (self.folder / f"{_digest(shard.url)}.idx.json").unlink(missing_ok=True)

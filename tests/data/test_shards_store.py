@@ -177,6 +177,24 @@ def test_shards_without_an_index(server, folder):
     assert len(server.asked) == before and again.fingerprint == dataset.fingerprint
 
 
+def test_a_shard_may_be_removed_as_soon_as_it_is_there(server, folder):
+    """By another process or thread that needs room."""
+    calls = []
+
+    class Losing(Downloader):
+        def fetch(self, urls, target, say=print):
+            url = super().fetch(urls, target, say)
+            calls.append(target)
+            if target.suffix == ".tar" and calls.count(target) == 1:
+                target.unlink()
+            return url
+
+    dataset = make(server, folder, split="val")
+    dataset._store.downloader, dataset._store.alone = Losing(shows_progress=False), False
+    assert number_of(dataset[20]["b"]) == 520
+    assert calls.count(calls[-1]) == 2 and calls[-1].suffix == ".tar"
+
+
 def test_a_damaged_remote_shard_is_named(server, folder):
     (folder / "train-002.idx.json").unlink()
     content = bytearray((folder / "train-002.tar").read_bytes())
