@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from i2i.bundle import save_bundle
-from i2i.data.caching import use_cache
+from i2i.data.caching import Cacheable, use_cache
 from i2i.data.files import UnusableFiles
 from i2i.errors import ConfigError, DataError, I2IError
 from i2i.experiment import Experiment
@@ -227,7 +227,7 @@ def _seeded(experiment: Experiment, dataset: object) -> SeededDataset:
 
 def _loader(experiment: Experiment, device: torch.device, report: Report) -> Loader:
     data = experiment.data.settings
-    if data.draft and not getattr(experiment.dataset, "use_draft", bool)():
+    if data.draft and not (isinstance(experiment.dataset, Cacheable) and experiment.dataset.use_draft()):
         report("draft: off, it needs a data set of files and a preset that begins with a resize")
     told = use_cache(experiment.dataset, data.cache, distributed.gathered)
     if told:

@@ -1,13 +1,13 @@
 """What datasets of two domains share: checking files, loading, augmentation, the items they give."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from i2i.codecs import Codec, load_halves
-from i2i.data.cache import ImageCache
+from i2i.data.caching import Cacheable
 from i2i.data.files import Survey, UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.matching import match_by_name
 from i2i.data.sides import Layout, Side
@@ -17,7 +17,7 @@ from i2i.errors import DataError
 Size = int | tuple[int, int] | None
 
 
-class TwoDomains(ABC):
+class TwoDomains(Cacheable):
     """Images or labels of two domains, a and b.
 
     Items are ``{"a", "b": float32 [C, H, W], "a_path", "b_path": str}``. Everything random about an item is drawn from
@@ -29,11 +29,7 @@ class TwoDomains(ABC):
         domains: Names of a and b where they are known, else ``("a", "b")``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files of which folder need which conversion, a line each.
-        cache: Keeps decoded images; ``None`` keeps none.
-        is_cacheable: Whether images have numbers to be kept by.
     """
-
-    is_cacheable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -79,7 +75,6 @@ class TwoDomains(ABC):
         self._own_transforms = dict(zip("ab", both * (2 if joint else 1), strict=True))
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
-        self.cache: ImageCache | None = None
         self._sides: tuple[Side, Side] | None = None
 
     @property
@@ -185,22 +180,10 @@ class TwoDomains(ABC):
         one, other = self._places(index, rng)
         return a.paths[one], b.paths[other]
 
-    def use_draft(self) -> bool:
-        """Has JPEGs decoded no larger than the resize at the start needs; returns whether there is one."""
-        for name, codec in self.codecs.items():
-            if codec.target == "image":
-                codec.least_size = self._own_transforms[name].prepared_size
-        return self.size_is_fixed
-
     @property
     def num_images(self) -> int:
         """How many images the domains have together."""
         return sum(len(side.paths) for side in self._scanned())
-
-    @property
-    def size_is_fixed(self) -> bool:
-        """Whether :meth:`load` gives images of one size."""
-        return self.transforms.prepared_size is not None
 
     def load(self, number: int) -> np.ndarray:
         """Loads one image, decoded and resized, as it is before anything random; those of b follow those of a.

@@ -3,13 +3,16 @@
 import contextlib
 import math
 import platform
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import numpy as np
 
+from i2i.codecs import Codec
 from i2i.data.cache import ImageCache
+from i2i.data.transforms import Transforms
 from i2i.errors import DataError
 
 GB = 10**9
@@ -21,25 +24,37 @@ _GROUPS = Path("/sys/fs/cgroup")
 Setting = float | Literal["auto", "off"]
 
 
-class Cacheable(Protocol):
+class Cacheable(ABC):
     """A data set whose images may be kept.
 
     Attributes:
-        cache: Where; ``None`` for nowhere.
-        is_cacheable: Always true.
-        size_is_fixed: Whether all images that are kept have one size.
+        codecs: What its files mean.
+        transforms: What is done with its images.
+        cache: Where they are kept; ``None`` for nowhere.
     """
 
-    cache: ImageCache | None
-    is_cacheable: bool
+    codecs: Mapping[str, Codec]
+    transforms: Transforms
+    cache: ImageCache | None = None
+
+    def use_draft(self) -> bool:
+        """Has JPEGs decoded no larger than the resize at the start needs; returns whether there is one."""
+        for codec in self.codecs.values():
+            if codec.target == "image":
+                codec.least_size = self.transforms.prepared_size
+        return self.size_is_fixed
 
     @property
-    def size_is_fixed(self) -> bool: ...
+    def size_is_fixed(self) -> bool:
+        """Whether :meth:`load` gives images of one size."""
+        return self.transforms.prepared_size is not None
 
     @property
+    @abstractmethod
     def num_images(self) -> int:
         """How many images it has, which are numbered from 0."""
 
+    @abstractmethod
     def load(self, number: int) -> np.ndarray:
         """Loads an image as it is kept: decoded, and resized where that comes first.
 
@@ -61,20 +76,19 @@ def use_cache(
     Returns:
         A line for the user; ``None`` where there is nothing to tell.
     """
-    if not getattr(dataset, "is_cacheable", False):
+    if not isinstance(dataset, Cacheable):
         return None if setting in ("auto", "off") else "cache: off, this data set has no files that can be kept"
-    data = cast(Cacheable, dataset)
     free = free_memory()
     budget = _budget(setting, free)
-    data.cache = None
-    each = _bytes_of_an_image(data) if budget else 0
-    own = _new(data.num_images, budget) if each and budget >= each else None
+    dataset.cache = None
+    each = _bytes_of_an_image(dataset) if budget else 0
+    own = _new(dataset.num_images, budget) if each and budget >= each else None
     views = gathered((_host(), own.place if own else None))
     alike = [place for host, place in views if host == _host() and place]
     if own and alike[0] != own.place:  # the first process of a host makes it, the others join
-        own = ImageCache.join(alike[0]) or _new(data.num_images, budget // len(alike))
-    data.cache = own
-    return _told(data, each, budget, setting, free)
+        own = ImageCache.join(alike[0]) or _new(dataset.num_images, budget // len(alike))
+    dataset.cache = own
+    return _told(dataset, each, budget, setting, free)
 
 
 def free_memory() -> int | None:

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from i2i.codecs import ImageCodec
-from i2i.data.cache import ImageCache
+from i2i.data.caching import Cacheable
 from i2i.data.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.manifests import FileList
 from i2i.data.pictures import check_ranges
@@ -16,7 +16,7 @@ from i2i.data.transforms import Transforms, evaluation_spec
 from i2i.errors import ArgumentError, DataError
 
 
-class Folder:
+class Folder(Cacheable):
     """The images of a folder and of the folders in it.
 
     Items are ``{"image": float32 [C, H, W] in [-1, 1], "path": str}`` and, where classes are asked for, ``"label"``, an
@@ -28,10 +28,7 @@ class Folder:
         channels: ``{"image": C}``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files need which conversion, a line each.
-        cache: Keeps decoded images; ``None`` keeps none.
     """
-
-    is_cacheable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -89,7 +86,6 @@ class Folder:
         self.transforms = Transforms(spec, load_size, crop_size, {"image": "image"}, argument)
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
-        self.cache: ImageCache | None = None
         self._paths: list[str] | None = None
         self._labels: list[int] = []
         self._names: tuple[str, ...] = tuple(classes) if isinstance(classes, list) else ()
@@ -174,20 +170,10 @@ class Folder:
         assert len(self) and self._paths is not None
         return (self._paths[index],)
 
-    def use_draft(self) -> bool:
-        """Has JPEGs decoded no larger than the resize at the start needs; returns whether there is one."""
-        self.codecs["image"].least_size = self.transforms.prepared_size
-        return self.size_is_fixed
-
     @property
     def num_images(self) -> int:
         """How many images there are."""
         return len(self)
-
-    @property
-    def size_is_fixed(self) -> bool:
-        """Whether :meth:`load` gives images of one size."""
-        return self.transforms.prepared_size is not None
 
     def load(self, number: int) -> np.ndarray:
         """Loads an image, decoded and resized, as it is before anything random.
