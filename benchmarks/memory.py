@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from hardware import ROOT, processor, resident
+
 sys.path.insert(0, str(ROOT))
 
 CYCLEGAN = "configs/cyclegan_horse2zebra.yaml"
@@ -70,7 +71,7 @@ def main() -> int:
     import torch
 
     machine = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -131,25 +132,12 @@ def take(arguments: list[str], steps: int) -> dict[str, Any]:
     experiment = Experiment.load(arguments[0], arguments[1:])
     updater = build(experiment, torch.device("cpu"))
     batch = random_batch(experiment)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     for step in range(steps):
         updater.take(batch)
         if step == 0:
             fill_pools(updater)
-    return {"measured": _resident("VmHWM") - before}
-
-
-def _resident(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("needs /proc/self/status")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return {"measured": resident("VmHWM") - before}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from hardware import ROOT, resident
+
 sys.path.insert(0, str(ROOT))
 
 MAX_GROWTH = 1.0  # MB in 1,000 steps
@@ -105,21 +106,13 @@ def train(name: str, steps: int, overrides: list[str]) -> int:
     class ResidentMemory:
         def on_log(self, step: int, values: dict[str, float]) -> None:
             if step % EVERY == 0 and "images_per_second" in values:  # metrics are told by themselves
-                looks.append((step, resident()))
+                looks.append((step, resident() / 1e6))  # MB
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = [f"configs/tiny/{name}.yaml", "--out", f"{folder}/run", f"trainer.steps={steps}"]
         code = run("train", [*arguments, *SETTINGS, *overrides])
     print(json.dumps(looks))
     return code
-
-
-def resident() -> float:
-    """Resident memory of this process, in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise SystemExit("needs /proc/self/status")
 
 
 if __name__ == "__main__":
