@@ -2,10 +2,10 @@
 
 Instance normalisation follows Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization"
 (2016), without affine parameters and without running statistics, as CycleGAN uses it. Both it and group normalisation
-(Wu and He, 2018) run PyTorch's group norm kernel on contiguous memory. The two alternatives fail on the CPU (torch
-2.15): the instance norm kernel returns wrong gradients for a batch of one when the incoming gradient is
-channels_last, and the group norm kernel for channels_last inputs takes the variance as E[x^2] - E[x]^2, which cancels
-when the mean is large.
+(Wu and He, 2018) run PyTorch's group norm kernel on contiguous memory; instance normalisation of channels-last images
+on a CPU runs the batch norm kernel, image by image. Two alternatives fail on the CPU (torch 2.15): the instance norm
+kernel returns wrong gradients for a batch of one when the incoming gradient is channels_last, and the group norm kernel
+for channels_last inputs takes the variance as E[x^2] - E[x]^2, which cancels when the mean is large.
 
 Instance normalisation in float64, which is for comparing, has the reference's arithmetic to the last bit: training
 amplifies the last bit 10^13-fold in 50 steps, in the reference itself as well.

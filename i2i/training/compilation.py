@@ -102,9 +102,8 @@ def obstacle(precision: Precision, backend: str = "inductor") -> str | None:
     device = precision.device
     if precision.name == "winograd":
         return "precision winograd brings its own kernels; trainer.precision=fp32 can be compiled"
-    if (
-        precision.name == "bf16" and device.type == "cpu"
-    ):  # torch 2.15: G of a CycleGAN, on a CPU that emulates bfloat16
+    if precision.name == "bf16" and device.type == "cpu":
+        # Seen with torch 2.15 in G of a CycleGAN, on a CPU that emulates bfloat16.
         return "compiled bfloat16 gave gradients that are not finite on a CPU; trainer.precision=fp32 can be compiled"
     try:
         torch.compile(_tiny, backend=backend)(torch.ones(8, device=device))

@@ -172,7 +172,7 @@ class Updater:
         apart, others = self._aside(phase, index, part), list[Terms]()
         if not self.precision.is_exact:
             for terms in apart:
-                if terms.total().requires_grad:
+                if any(loss.requires_grad for loss in terms.losses.values()):
                     yield terms
                 else:  # those of a frozen network
                     others.append(terms)
