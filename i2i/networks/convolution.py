@@ -11,7 +11,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from i2i.networks import winograd
+from i2i.networks import products, winograd
 from i2i.networks.padding import Padding, pad, unpad
 
 WIDE = 128  # channels
@@ -67,7 +67,7 @@ class FastConvolutions(TorchFunctionMode):
     float32.
 
     Args:
-        with_winograd: Whether 3x3 and 4x4 convolutions in float32 take it.
+        with_winograd: Whether 3x3 and 4x4 convolutions in float32 take it, and those of few pixels are products.
     """
 
     def __init__(self, with_winograd: bool = True) -> None:
@@ -89,10 +89,14 @@ class FastConvolutions(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        y = self._called(*args, **(kwargs or {})) if func is torch.conv2d else None
+        y = None
+        if func is torch.conv2d:
+            y = self._conv2d(*args, **(kwargs or {}))
+        elif func is torch.conv_transpose2d:
+            y = self._conv_transpose2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if y is None else y
 
-    def _called(
+    def _conv2d(
         self,
         input: Tensor,
         weight: Tensor,
@@ -103,18 +107,49 @@ class FastConvolutions(TorchFunctionMode):
         groups: int = 1,
     ) -> Tensor | None:
         """The result of ``torch.conv2d`` with these arguments; ``None`` where there is no faster way than that."""
-        paddings = _pair(padding)
-        if groups != 1 or _pair(stride) != (1, 1) or _pair(dilation) != (1, 1) or paddings[0] != paddings[1]:
+        steps = stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+        if groups != 1 or isinstance(padding[0], str):
             return None
-        return self.conv2d(input, weight, bias, paddings[0], "zero") if isinstance(paddings[0], int) else None
+        if stride == dilation == (1, 1) and padding[0] == padding[1]:
+            return self.conv2d(input, weight, bias, padding[0], "zero")
+        if self._takes(input, weight) and products.gains(input, weight, *steps):
+            return products.convolve(input, weight, bias, *steps)
+        return None
+
+    def _conv_transpose2d(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor | None:
+        """As :meth:`_conv2d`, of ``torch.conv_transpose2d``."""
+        if groups != 1 or not self._takes(input, weight) or not products.gains_transposed(input, weight):
+            return None
+        return products.convolve_transposed(
+            input, weight, bias, _pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)
+        )
+
+    def _takes(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether ways in float32 are open."""
+        return (
+            self.with_winograd and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.ndim == 4
+        )
 
     def conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding) -> Tensor | None:
         """As the function of this name; ``None`` where there is no faster way than the direct one."""
         if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or x.ndim != 4:
             return None
-        is_float32 = x.dtype == weight.dtype == torch.float32
-        if self.with_winograd and is_float32 and winograd.gains(x, weight, padding):
-            return self._winograd.convolve(x, weight, bias, padding, mode)
+        if self._takes(x, weight):
+            one, none, border = (1, 1), (0, 0), (padding, padding)
+            if products.gains(x, weight, one, border, one):
+                return products.convolve(pad(x, padding, mode), weight, bias, one, none, one)
+            if winograd.gains(x, weight, padding):
+                return self._winograd.convolve(x, weight, bias, padding, mode)
         if len(weight) <= 4 and weight.shape[1] >= winograd.MIN_CHANNELS and min(weight.shape[2:]) >= 3:
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
             own_bias = None if bias is None else bias.to(dtype)
@@ -181,4 +216,6 @@ def _even(bordered: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    return tuple(value) if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+    """What PyTorch takes for rows and columns: a number, or a sequence of one or two."""
+    first, *others = value if isinstance(value, tuple | list) else (value,)
+    return first, others[0] if others else first

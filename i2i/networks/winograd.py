@@ -194,14 +194,16 @@ class _Convolution(torch.autograd.Function):
         grid = _Grid.of(x, weight, ctx.padding)
         image, gradient = (grid.completed(one) for one in (pad(x, ctx.padding, ctx.mode), gradient))
         own, kernel = ctx.own, ctx.own.kernel(weight)
-        of_kernel = torch.zeros_like(kernel)
+        of_kernel = own.room(3, *kernel.shape)
         of_image = torch.zeros_like(image) if needs[0] else image
         for strip in grid.strips(max(weight.shape[:2])):
             pixels = strip.taken_apart(gradient, own)
             of_products = torch.mm(_RESULT_2D[weight.shape[2]].T, pixels, out=own.room(2, 36, pixels.shape[1]))
             of_products = of_products.unflatten(1, (-1, len(weight)))  # [36, tiles, K]
             if needs[1]:
-                of_kernel.baddbmm_(strip.transformed(image, own).transpose(1, 2), of_products)
+                # What lies in the room before the first strip is left out, be it NaN.
+                tiles, beta = strip.transformed(image, own).transpose(1, 2), float(strip.first > 0)
+                torch.baddbmm(of_kernel, tiles, of_products, beta=beta, out=of_kernel)
             if needs[0]:
                 of_tiles = own.room(0, *of_products.shape[:2], weight.shape[1])
                 torch.bmm(of_products, kernel.transpose(1, 2), out=of_tiles)

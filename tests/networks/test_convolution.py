@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks import winograd
+from i2i.networks import products, winograd
 from i2i.networks.convolution import FastConvolutions, conv2d, pays
 from i2i.networks.padding import Padding, pad, unpad
+from i2i.networks.unet import UNetGenerator
 
 MODES: tuple[Padding, ...] = ("reflect", "replicate", "zero")
 SHAPES = ((1, 8, 16), (2, 9, 11), (1, 32, 5))
@@ -94,6 +95,121 @@ def test_all_3x3_convolutions_take_part_and_no_others() -> None:
         assert not is_winograd(nn.Conv2d(16, 64, 3)(torch.randn(1, 16, 8, 8)))  # too few channels
         assert not is_winograd(nn.Conv2d(32, 32, 3).double()(x.double()))
     assert not is_winograd(nn.Conv2d(32, 32, 3)(x))
+
+
+# Arguments of a convolution, and those that only a transposed one has.
+STEPS = (
+    {},
+    {"stride": 2, "padding": 1},
+    {"stride": [2], "padding": [1]},
+    {"stride": (2, 3), "padding": (1, 0), "dilation": (1, 2)},
+)
+TRANSPOSED = ({"stride": 2, "output_padding": 1}, {"stride": 3, "padding": 1, "output_padding": (1, 2), "dilation": 2})
+
+
+@pytest.fixture
+def multiplied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The convolutions that were computed as products."""
+    called: list[str] = []
+    for name in ("convolve", "convolve_transposed"):
+        real = getattr(products, name)
+        spying = lambda *arguments, name=name, real=real: called.append(name) or real(*arguments)  # noqa: E731
+        monkeypatch.setattr(products, name, spying)
+    return called
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_products_give_values_and_gradients_of_both_convolutions(
+    count: int, last: bool, monkeypatch: pytest.MonkeyPatch, multiplied: list[str]
+) -> None:
+    monkeypatch.setattr(products, "WEIGHTS", 1)
+    cases = [(nnf.conv2d, (6, 5, 4, 3), step) for step in STEPS]
+    cases += [(nnf.conv_transpose2d, (5, 6, 4, 3), step) for step in (*STEPS, *TRANSPOSED)]
+    for (convolve, shape, step), bias_too in itertools.product(cases, (True, False)):
+        x, weight, bias = leaves((count, 5, 9, 8), shape, (6,))
+        if last:
+            x = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+        own, exact = [x, weight, bias][: 2 + bias_too], doubled([x, weight, bias])[: 2 + bias_too]
+        with FastConvolutions():
+            y = convolve(*own, **step)
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        expected = convolve(*exact, **step)
+        (gradient,) = leaves(tuple(expected.shape))
+        y.backward(gradient.detach())
+        expected.backward(gradient.detach().double())
+        assert distance(y, expected) < 1e-6
+        for one, other in zip(own, exact, strict=True):
+            assert one.grad is not None and other.grad is not None
+            assert distance(one.grad, other.grad) < 1e-6
+    assert len(multiplied) == 2 * len(cases)
+
+
+def test_products_have_borders_and_gradients_of_gradients(
+    monkeypatch: pytest.MonkeyPatch, multiplied: list[str]
+) -> None:
+    def penalty(x: Tensor, weight: Tensor, deconv: Tensor) -> list[Tensor]:
+        y = nnf.conv_transpose2d(conv2d(x, weight, None, 2, "reflect"), deconv, stride=2)
+        (gradient,) = torch.autograd.grad(y.pow(2).sum(), x, create_graph=True)
+        return list(torch.autograd.grad(gradient.pow(2).sum(), (x, weight, deconv)))
+
+    monkeypatch.setattr(products, "WEIGHTS", 1)
+    tensors = leaves((2, 3, 4, 3), (6, 3, 3, 3), (6, 4, 3, 2), scale=0.3)
+    with FastConvolutions():
+        found = penalty(*tensors)
+    assert multiplied == ["convolve", "convolve_transposed"]
+    for own, other in zip(found, penalty(*doubled(tensors)), strict=True):
+        assert distance(own, other) < 1e-5
+
+
+def test_many_weights_for_few_pixels_become_products(multiplied: list[str]) -> None:
+    def count(x: Tensor, *convs: nn.Module, fast: FastConvolutions | None = None) -> int:
+        multiplied.clear()
+        with fast or FastConvolutions(), torch.no_grad():
+            for conv in convs:
+                conv(x)
+        return len(multiplied)
+
+    conv, deconv = nn.Conv2d(128, 128, 4, 2, 1), nn.ConvTranspose2d(128, 128, 4, 2, 1)  # 262,144 weights, 16 pixels
+    assert count(torch.randn(1, 128, 8, 8), conv) == count(torch.randn(1, 128, 4, 4), deconv) == 1
+    assert count(torch.randn(4, 128, 4, 4), conv) == count(torch.randn(4, 128, 2, 2), deconv) == 1
+    assert count(torch.randn(1, 128, 10, 8), conv) == count(torch.randn(1, 128, 5, 4), deconv) == 0
+    assert count(torch.randn(4, 128, 5, 4), conv, deconv) == 1
+    assert count(torch.randn(128, 4, 4), conv, deconv) == 0  # no batch
+    grouped = nn.Conv2d(128, 128, 4, 2, 1, groups=2), nn.ConvTranspose2d(128, 128, 4, 2, 1, groups=2)
+    assert count(torch.randn(1, 128, 4, 4), *grouped) == 0
+    assert count(torch.randn(1, 128, 2, 2).double(), conv.double(), deconv.double()) == 0
+    assert (
+        count(torch.randn(1, 128, 2, 2), conv.float(), deconv.float(), fast=FastConvolutions(with_winograd=False)) == 0
+    )
+
+
+def test_what_pytorch_refuses_is_refused_in_its_words() -> None:
+    weight, short, narrow = torch.randn(128, 128, 4, 4), torch.randn(1, 128, 1, 3), torch.randn(1, 64, 4, 4)
+    for call, x in ((nnf.conv2d, short), (nnf.conv2d, narrow), (nnf.conv_transpose2d, narrow)):
+        with pytest.raises(RuntimeError) as direct:
+            call(x, weight, stride=2)
+        with FastConvolutions(), pytest.raises(RuntimeError) as fast:
+            call(x, weight, stride=2)
+        assert str(fast.value) == str(direct.value)
+
+
+def test_gradients_of_joined_images_reach_the_norms_of_a_unet_without_gaps() -> None:
+    torch.manual_seed(0)
+    unet, x = UNetGenerator(3, 3, num_downsamplings=4, base_channels=4, dropout=0), torch.randn(2, 3, 32, 32)
+    seen: list[bool] = []
+    for up in unet.up[1:]:
+        up.norm.register_full_backward_pre_hook(
+            lambda _, gradients: seen.append(gradients[0].is_contiguous(memory_format=torch.channels_last))
+        )
+    unet(x.to(memory_format=torch.channels_last)).pow(2).sum().backward()
+    assert seen == [True] * 3
+    found = [parameter.grad for parameter in unet.parameters()]
+    unet.zero_grad()
+    unet.double()(x.double()).pow(2).sum().backward()
+    for one, parameter in zip(found, unet.parameters(), strict=True):
+        assert one is not None and parameter.grad is not None
+        assert distance(one, parameter.grad) < 1e-3
 
 
 def test_a_kernel_is_transformed_once_for_as_long_as_its_weights_stay(monkeypatch: pytest.MonkeyPatch) -> None:
