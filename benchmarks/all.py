@@ -45,7 +45,7 @@ PARTS = (
     Part("step", "step.py", ("--repeats", "2"), needs_upstream=True),
     Part("images", "step.py", ("--images", "--repeats", "1"), needs_upstream=True),
     Part("folder", "folder.py", ("--repeats", "2"), needs_upstream=True),
-    Part("data", "data.py", ("--repeats", "3")),
+    Part("data", "data.py", ("--repeats", "2")),
     Part("startup", "startup.py", ("--repeats", "3")),
     Part("listing", "listing.py", ("--repeats", "1")),
     Part("ranks", "ranks.py", ("--repeats", "2")),

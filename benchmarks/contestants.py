@@ -178,13 +178,17 @@ class Stopwatch:
         self.before = resident()
 
     def measure(self) -> Figures:
-        """Takes steps for a while; returns seconds of a step, bytes of memory at the peak, and what else is known."""
-        if not self.first:
+        """Takes steps for a while; returns seconds of a step, bytes of memory at the peak, and what else is known.
+
+        The first time warms up: a step, and on a GPU some more.
+        """
+        if self.first:
+            self.step = self._time(max(1, round(self.case.seconds / self.step)))
+        else:
             self.first = self.step = self._time(1)
             self.contestant.settle()
             if WARM_STEPS[self.case.device]:
                 self.step = self._time(WARM_STEPS[self.case.device])
-        self.step = self._time(max(1, round(self.case.seconds / self.step)))
         parameters = sum(p.numel() for network in self.contestant.networks for p in network.parameters())
         return {
             "seconds": self.step,

@@ -129,6 +129,7 @@ def best_batch(case: Case, who: str, args: argparse.Namespace) -> tuple[int, dic
     for batch in args.batches or [2**power for power in range(11)]:
         try:
             with replace(case, batch=batch).child(who, args.threads) as running:
+                running()  # warms up
                 figures = running()
         except SystemExit as error:
             if speeds and "memory" in str(error).lower():

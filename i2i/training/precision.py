@@ -38,7 +38,8 @@ class Precision:
     """The arithmetic of the networks; weights, losses and optimizers stay in float32.
 
     - ``fp32``: IEEE float32 and direct convolutions, the exact path, which the others follow within a tolerance.
-    - ``winograd``: float32 on a CPU, with convolutions by :mod:`i2i.networks.winograd`.
+    - ``winograd``: float32 on a CPU, with convolutions by :mod:`i2i.networks.winograd` and, of few pixels, as
+      :mod:`i2i.networks.products`.
     - ``tf32``: float32 on a GPU whose products keep 10 bits of mantissa (NVIDIA, from Ampere on).
     - ``bf16``, ``fp16``: mixed precision by autocast.
 
