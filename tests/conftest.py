@@ -36,13 +36,12 @@ def without_new_plugins() -> Iterator[None]:
     local = {kind: dict(registry._local) for kind, registry in REGISTRIES.items()}
     modules = {name for name in sys.modules if name.startswith("i2i_plugin_")}
     yield
-    if plugins.loaded_files() != before:
-        plugins._LOADED.clear()
-        plugins._LOADED.update(before)
-        for kind, registry in REGISTRIES.items():
-            registry._local = local[kind]
-        for name in [name for name in sys.modules if name.startswith("i2i_plugin_") and name not in modules]:
-            del sys.modules[name]
+    plugins._LOADED.clear()
+    plugins._LOADED.update(before)
+    for kind, registry in REGISTRIES.items():
+        registry._local = local[kind]
+    for name in [name for name in sys.modules if name.startswith("i2i_plugin_") and name not in modules]:
+        del sys.modules[name]
 
 
 # A module's own lies around those of its tests: fixtures of a module may run plugin files as well.

@@ -128,7 +128,7 @@ class ShardStore:
                 except FileNotFoundError:  # whoever needs room has removed it already
                     return
                 if size != shard.size:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
                     (self.folder / f"{_digest(shard.url)}.idx.json").unlink(missing_ok=True)
                     what = f"has {size:,} bytes, its index says {shard.size:,}"
                     raise ShardError(f"{shard.url}: {what}", ["the index is read anew when training starts again"])
@@ -152,9 +152,14 @@ class ShardStore:
         shard = Shard(url, size)
         while True:
             self.bring(shard)
-            with contextlib.suppress(FileNotFoundError):  # others have made room already
-                write_bytes(kept, read_headers(self._path(shard), url).to_json())
-                return
+            try:
+                made = read_headers(self._path(shard), url)
+            except DataError as error:
+                if isinstance(error.__cause__, FileNotFoundError):  # others have made room already
+                    continue
+                raise
+            write_bytes(kept, made.to_json())
+            return
 
     def _make_room(self, shard: Shard, kept: Sequence[Shard] = ()) -> bool:
         """Removes what was used longest ago until a shard fits, and takes its place.

@@ -67,7 +67,8 @@ class FastConvolutions(TorchFunctionMode):
     float32.
 
     Args:
-        with_winograd: Whether 3x3 and 4x4 convolutions in float32 take it, and those of few pixels are products.
+        with_winograd: Whether 3x3 and 4x4 convolutions of stride 1 in float32 take it, and those with many weights for
+            few pixels are products, whatever their stride and transposed ones, too.
     """
 
     def __init__(self, with_winograd: bool = True) -> None:
@@ -107,12 +108,13 @@ class FastConvolutions(TorchFunctionMode):
         groups: int = 1,
     ) -> Tensor | None:
         """The result of ``torch.conv2d`` with these arguments; ``None`` where there is no faster way than that."""
-        steps = stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-        if groups != 1 or isinstance(padding[0], str):
+        steps = _pairs(stride, padding, dilation)
+        if steps is None or groups != 1:
             return None
-        if stride == dilation == (1, 1) and padding[0] == padding[1]:
-            return self.conv2d(input, weight, bias, padding[0], "zero")
-        if self._takes(input, weight) and products.gains(input, weight, *steps):
+        (one, other), is_plain = steps[1], steps[0] == steps[2] == (1, 1)
+        if is_plain and one == other:
+            return self.conv2d(input, weight, bias, one, "zero")
+        if self._takes(input, weight, bias, len(weight)) and products.gains(input, weight, *steps):
             return products.convolve(input, weight, bias, *steps)
         return None
 
@@ -128,23 +130,28 @@ class FastConvolutions(TorchFunctionMode):
         dilation: Any = 1,
     ) -> Tensor | None:
         """As :meth:`_conv2d`, of ``torch.conv_transpose2d``."""
-        if groups != 1 or not self._takes(input, weight) or not products.gains_transposed(input, weight):
+        steps = _pairs(stride, padding, output_padding, dilation)
+        if steps is None or groups != 1 or not self._takes(input, weight, bias, weight.shape[1]):
             return None
-        return products.convolve_transposed(
-            input, weight, bias, _pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)
-        )
+        if not products.gains_transposed(input, weight, *steps):
+            return None
+        return products.convolve_transposed(input, weight, bias, *steps)
 
-    def _takes(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether ways in float32 are open."""
+    def _takes(self, x: Tensor, weight: Tensor, bias: Tensor | None, channels: int) -> bool:
+        """Whether ways in float32 are open to these, for a result of so many channels."""
+        tensors = [x, weight] if bias is None else [x, weight, bias]
         return (
-            self.with_winograd and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.ndim == 4
+            self.with_winograd
+            and all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+            and x.ndim == weight.ndim == 4
+            and (bias is None or bias.shape == (channels,))
         )
 
     def conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, mode: Padding) -> Tensor | None:
         """As the function of this name; ``None`` where there is no faster way than the direct one."""
         if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or x.ndim != 4:
             return None
-        if self._takes(x, weight):
+        if self._takes(x, weight, bias, len(weight)):
             one, none, border = (1, 1), (0, 0), (padding, padding)
             if products.gains(x, weight, one, border, one):
                 return products.convolve(pad(x, padding, mode), weight, bias, one, none, one)
@@ -215,7 +222,9 @@ def _even(bordered: Tensor, weight: Tensor) -> Tensor:
     return nnf.pad(bordered, (0, odd[1], 0, odd[0])) if any(odd) else bordered
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
-    """What PyTorch takes for rows and columns: a number, or a sequence of one or two."""
-    first, *others = value if isinstance(value, tuple | list) else (value,)
-    return first, others[0] if others else first
+def _pairs(*values: Any) -> list[tuple[int, int]] | None:
+    """What PyTorch takes for rows and columns, a number or a sequence of one or two; ``None`` where one is neither."""
+    pairs = [tuple(value) if isinstance(value, tuple | list) else (value,) for value in values]
+    if all(len(pair) in (1, 2) and all(isinstance(number, int) for number in pair) for pair in pairs):
+        return [(pair[0], pair[-1]) for pair in pairs]
+    return None

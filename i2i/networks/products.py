@@ -16,14 +16,23 @@ WEIGHTS = 1 << 14  # for each pixel, at least: with fewer the unfolded image tak
 
 
 def gains(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> bool:
-    """Whether the product is the faster way for a convolution."""
+    """Whether a product gives this convolution, and faster."""
+    if x.shape[1] != weight.shape[1] or min(*stride, *dilation) < 1 or min(padding) < 0:
+        return False
     height, width = _sides(x, weight, stride, padding, dilation)
-    return min(height, width) > 0 and x.shape[1] == weight.shape[1] and _are_few(len(x) * height * width, weight)
+    return min(height, width) > 0 and _are_few(len(x) * height * width, weight)
 
 
-def gains_transposed(x: Tensor, weight: Tensor) -> bool:
-    """Whether the product is the faster way for a transposed convolution."""
-    return x.shape[1] == len(weight) and _are_few(len(x) * x.shape[2] * x.shape[3], weight)
+def gains_transposed(
+    x: Tensor, weight: Tensor, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair
+) -> bool:
+    """Whether a product gives this transposed convolution, and faster."""
+    if x.shape[1] != len(weight) or min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0:
+        return False
+    # With more, which a dilation allows, folding would want further pixels.
+    is_inside = all(more < step for more, step in zip(output_padding, stride, strict=True))
+    sides = _sides_transposed(x, weight, stride, padding, output_padding, dilation)
+    return is_inside and min(sides) > 0 and _are_few(len(x) * x.shape[2] * x.shape[3], weight)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
@@ -63,11 +72,8 @@ def convolve_transposed(
         ``[N, K, H', W']``, channels-last.
     """
     parts = (x.permute(0, 2, 3, 1).flatten(0, 2) @ weight.flatten(1)).unflatten(0, (len(x), -1))
-    height, width = (
-        (x.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + _reach(weight, dilation, i) + output_padding[i]
-        for i in range(2)
-    )
-    y = nnf.fold(parts.transpose(1, 2), (height, width), _kernel(weight), dilation, padding, stride)
+    sides = _sides_transposed(x, weight, stride, padding, output_padding, dilation)
+    y = nnf.fold(parts.transpose(1, 2), sides, _kernel(weight), dilation, padding, stride)
     y = y if bias is None else y + bias.view(-1, 1, 1)
     return y.contiguous(memory_format=torch.channels_last)
 
@@ -88,4 +94,15 @@ def _reach(weight: Tensor, dilation: Pair, i: int) -> int:
 def _sides(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
     """Height and width of a convolution's result."""
     height, width = ((x.shape[2 + i] + 2 * padding[i] - _reach(weight, dilation, i)) // stride[i] + 1 for i in range(2))
+    return height, width
+
+
+def _sides_transposed(
+    x: Tensor, weight: Tensor, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair
+) -> Pair:
+    """Height and width of a transposed convolution's result."""
+    height, width = (
+        (x.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + _reach(weight, dilation, i) + output_padding[i]
+        for i in range(2)
+    )
     return height, width

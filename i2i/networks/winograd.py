@@ -194,7 +194,7 @@ class _Convolution(torch.autograd.Function):
         grid = _Grid.of(x, weight, ctx.padding)
         image, gradient = (grid.completed(one) for one in (pad(x, ctx.padding, ctx.mode), gradient))
         own, kernel = ctx.own, ctx.own.kernel(weight)
-        of_kernel = own.room(3, *kernel.shape)
+        of_kernel = own.room(3, *kernel.shape) if kernel.numel() <= ROOM else torch.empty_like(kernel)
         of_image = torch.zeros_like(image) if needs[0] else image
         for strip in grid.strips(max(weight.shape[:2])):
             pixels = strip.taken_apart(gradient, own)

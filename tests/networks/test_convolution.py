@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -184,14 +185,62 @@ def test_many_weights_for_few_pixels_become_products(multiplied: list[str]) -> N
     )
 
 
-def test_what_pytorch_refuses_is_refused_in_its_words() -> None:
-    weight, short, narrow = torch.randn(128, 128, 4, 4), torch.randn(1, 128, 1, 3), torch.randn(1, 64, 4, 4)
-    for call, x in ((nnf.conv2d, short), (nnf.conv2d, narrow), (nnf.conv_transpose2d, narrow)):
-        with pytest.raises(RuntimeError) as direct:
-            call(x, weight, stride=2)
-        with FastConvolutions(), pytest.raises(RuntimeError) as fast:
-            call(x, weight, stride=2)
-        assert str(fast.value) == str(direct.value)
+def test_what_pytorch_refuses_is_refused_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "WEIGHTS", 1)
+    x, weight, bias = torch.randn(1, 8, 5, 5), torch.randn(8, 8, 3, 3), torch.randn(8)
+    refused: list[tuple[tuple[Tensor, ...], dict[str, Any]]] = [
+        ((x[:, :4], weight, bias), {}),
+        ((x[:, :, :1], weight, bias), {"padding": (0, 2)}),
+        ((x, weight[0], bias), {}),
+        ((x, weight, bias[:1]), {"stride": 2}),
+        ((x, weight, bias.double()), {"stride": 2}),
+        ((x, weight, bias), {"stride": (1, 1, 1)}),
+        ((x, weight, bias), {"stride": 0}),
+        ((x, weight, bias), {"dilation": 0}),
+        ((x, weight, bias), {"padding": -1}),
+        ((x, weight, bias), {"padding": (5, 5), "stride": 1, "output_padding": 1}),
+        ((x, weight, bias), {"padding": 9}),
+    ]
+    for (tensors, arguments), call in itertools.product(refused, (nnf.conv2d, nnf.conv_transpose2d)):
+        if call is nnf.conv2d and "output_padding" in arguments:
+            continue
+        expected = outcome(call, *tensors, **arguments)
+        with FastConvolutions():
+            found = outcome(call, *tensors, **arguments)
+        assert type(found) is type(expected), arguments
+        if isinstance(found, Tensor) and isinstance(expected, Tensor):
+            torch.testing.assert_close(found, expected)
+        else:
+            assert found == expected, arguments
+
+
+def outcome(call: Callable[..., Tensor], *tensors: Tensor, **arguments: Any) -> Tensor | str:
+    """The result, or what the error says."""
+    try:
+        return call(*tensors, **arguments)
+    except Exception as error:  # whatever it is
+        return str(error)
+
+
+def test_more_output_padding_than_stride_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "WEIGHTS", 1)
+    x, weight = leaves((1, 4, 5, 5), (4, 4, 3, 3))
+    with FastConvolutions():
+        y = nnf.conv_transpose2d(x, weight, dilation=2, output_padding=1)
+    torch.testing.assert_close(y, nnf.conv_transpose2d(x, weight, dilation=2, output_padding=1))
+
+
+def test_what_lies_in_used_memory_does_not_matter() -> None:
+    """Several strips are summed into memory that another layer has left as it was."""
+    x, weight = leaves((1, 32, 16, 16), (40, 32, 3, 3))
+    fast, exact = FastConvolutions(), doubled([x, weight])
+    fast._winograd.room(3, 36, 32, 40).fill_(torch.nan)
+    with fast:
+        y = conv2d(x, weight, None, 1, "zero")
+        y.pow(2).sum().backward()
+    nnf.conv2d(*exact, padding=1).pow(2).sum().backward()  # type: ignore[misc]
+    assert weight.grad is not None and exact[1].grad is not None
+    assert distance(weight.grad, exact[1].grad) < 3e-5
 
 
 def test_gradients_of_joined_images_reach_the_norms_of_a_unet_without_gaps() -> None:
