@@ -30,6 +30,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("I2I_SHARED", REPOSITORY.parent / "shared"))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names bytes by their argument: where they hold a time, processes of xdist would collect different tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 def without_new_plugins() -> Iterator[None]:
     """Forgets the plugin files that are run meanwhile: loader processes of later tests would run them, too."""
     before = plugins.loaded_files()

@@ -111,9 +111,9 @@ class FastConvolutions(TorchFunctionMode):
         steps = _pairs(stride, padding, dilation)
         if steps is None or groups != 1:
             return None
-        (one, other), is_plain = steps[1], steps[0] == steps[2] == (1, 1)
-        if is_plain and one == other:
-            return self.conv2d(input, weight, bias, one, "zero")
+        stride, (rows, columns), dilation = steps
+        if stride == dilation == (1, 1) and rows == columns:
+            return self.conv2d(input, weight, bias, rows, "zero")
         if self._takes(input, weight, bias, len(weight)) and products.gains(input, weight, *steps):
             return products.convolve(input, weight, bias, *steps)
         return None
