@@ -22,7 +22,7 @@ def machine(threads: int | None = None) -> dict[str, Any]:
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout
     found = {
         "date": datetime.date.today().isoformat(),
-        "processor": processor(),
+        "processor": _processor(),
         "cores": cores(),
         "threads": threads or torch.get_num_threads(),
         "memory": f"{pages / 2**30:.0f} GiB",
@@ -52,8 +52,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processor() -> str:
-    """Returns the processor's name."""
+def _processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -9,14 +9,13 @@ python benchmarks/memory.py --only unet --steps 6
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from hardware import ROOT, processor, resident
+from hardware import ROOT, machine, resident
+from harness import describe
 
 sys.path.insert(0, str(ROOT))
 
@@ -68,17 +67,8 @@ def main() -> int:
     if args.child:
         print(json.dumps((foretell if args.child == "foretell" else take)(args.arguments, args.steps)))
         return 0
-    import torch
-
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "libc": " ".join(platform.libc_ver()),
-    }
-    print(", ".join(f"{key} {value}" for key, value in machine.items()) + "\n")
+    where = machine()
+    print(describe(where) + "\n")
     print("| step | tensors | foretold | measured | off |\n|---|---|---|---|---|", flush=True)
     results = []
     for label, arguments in rows():
@@ -93,7 +83,7 @@ def main() -> int:
         worst = max(results, key=lambda row: abs(row["off"]))
         print(f"\nfarthest off: {worst['off']:+.0%}, {worst['step']}")
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "rows": results}, indent=1))
+        args.json.write_text(json.dumps({"machine": where, "rows": results}, indent=1))
     return 0
 
 
