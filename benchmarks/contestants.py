@@ -25,7 +25,7 @@ from torch import nn
 
 sys.path.insert(0, str(ROOT))
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
 from i2i.plan.rehearsal import build, fill_pools, random_batch

@@ -26,7 +26,7 @@ from torch.utils.data import default_collate
 
 sys.path.insert(0, str(ROOT))
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.plan.rehearsal import build
 from i2i.run import scan, train

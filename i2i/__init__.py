@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from i2i.api import train
-    from i2i.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError
-    from i2i.inference.translator import Translator
-    from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
-    from i2i.registry import (
+    from i2i.core.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError
+    from i2i.core.registry import (
         DATASETS,
         DISCRIMINATORS,
         ENCODERS,
@@ -22,13 +20,15 @@ if TYPE_CHECKING:
         TRACKERS,
         Nested,
     )
+    from i2i.inference.translator import Translator
+    from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
 
 _HOMES = {
     "api": ["train"],
-    "errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
+    "core.errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
     "inference.translator": ["Translator"],
     "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms", "View"],
-    "registry": [
+    "core.registry": [
         "DATASETS",
         "DISCRIMINATORS",
         "ENCODERS",

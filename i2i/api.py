@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.run import train as train_experiment
 from i2i.training import distributed

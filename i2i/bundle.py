@@ -17,16 +17,16 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from i2i.build import constructor_arguments, nested_components, parameters_of
 from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.bundle_place import FOREIGN, find_bundle
 from i2i.codecs import Codec, ImageCodec, codec_of
-from i2i.config import node_of
-from i2i.errors import CheckpointError, RegistryError, shortened
-from i2i.meta import filled, limited, on_meta
+from i2i.core.config.build import constructor_arguments, nested_components, parameters_of
+from i2i.core.config.document import node_of
+from i2i.core.errors import CheckpointError, RegistryError, shortened
+from i2i.core.meta import filled, limited, on_meta
+from i2i.core.plugins import installed_version, load_plugin_file, loaded_files
+from i2i.core.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
 from i2i.pipelines.base import Direction, Pipeline
-from i2i.plugins import installed_version, load_plugin_file, loaded_files
-from i2i.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
 
 __all__ = [
     "FORMAT",
@@ -54,7 +54,7 @@ class BundleInfo:
         name: The experiment's.
         step: Training steps behind the weights.
         pipeline: ``{"type": ..., **arguments}``.
-        pipeline_owner: Where its code comes from; see :func:`i2i.plugins.owner_of`.
+        pipeline_owner: Where its code comes from; see :func:`i2i.core.plugins.owner_of`.
         networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each, and ``nested``, the kind, type and
             owner of each component inside of it.
         directions: What users ask for -> the pipeline's own direction; the first is the default.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from i2i.errors import CheckpointError, shortened
+from i2i.core.errors import CheckpointError, shortened
 
 FOREIGN = "weights of other projects become a bundle: i2i import_weights FILE OUT.safetensors"
 

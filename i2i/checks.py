@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from i2i.build import build, check_and_build, check_arguments, failure, find_component, make
-from i2i.config import Node, merge, parse
-from i2i.errors import ConfigError, Problem, RegistryError
-from i2i.meta import on_meta
+from i2i.core.config.build import build, check_and_build, check_arguments, failure, find_component, make
+from i2i.core.config.document import Node, merge, parse
+from i2i.core.errors import ConfigError, Problem, RegistryError
+from i2i.core.meta import on_meta
+from i2i.core.plugins import load_plugin_file
+from i2i.core.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
 from i2i.pipelines.base import LossRole
-from i2i.plugins import load_plugin_file
-from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
 from i2i.training.schedules import Constant, Schedule
 from i2i.training.settings import DataSettings, TrainerSettings
 from i2i.training.stream import SeededDataset

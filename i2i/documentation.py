@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from i2i.build import FRAMEWORK_ARGUMENTS, describe, parameters_of, without_tensors
-from i2i.registry import Entry, Registry
+from i2i.core.config.build import FRAMEWORK_ARGUMENTS, describe, parameters_of, without_tensors
+from i2i.core.registry import Entry, Registry
 
 FROM_DATA = ("in_channels", "out_channels")  # the framework passes them where a YAML does not
 REQUIRED = inspect.Parameter.empty

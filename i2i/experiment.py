@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from i2i import checks
-from i2i.build import build, check_arguments, find_component
 from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.codecs import codecs_of
-from i2i.config import Node, load_config
-from i2i.errors import CheckpointError, ConfigError, Problem, shortened
+from i2i.core.config.build import build, check_arguments, find_component
+from i2i.core.config.document import Node, load_config
+from i2i.core.errors import CheckpointError, ConfigError, Problem, shortened
+from i2i.core.meta import on_meta
+from i2i.core.plugins import installed_version, owner_of
+from i2i.core.registry import LOSSES, PIPELINES
 from i2i.held_out import check_trackers, check_validation
-from i2i.meta import on_meta
 from i2i.pipelines.base import Pipeline, WeightedLosses
-from i2i.plugins import installed_version, owner_of
-from i2i.registry import LOSSES, PIPELINES
 from i2i.trial import check_features, check_networks, try_step
 
 
@@ -32,7 +32,7 @@ class Experiment:
     """A checked configuration, ready to be built.
 
     Args:
-        root: The document, as :func:`i2i.config.load_config` returns it.
+        root: The document, as :func:`i2i.core.config.document.load_config` returns it.
 
     Attributes:
         root: The document.

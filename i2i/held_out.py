@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from i2i.build import check_and_build, check_arguments, find_component, make
 from i2i.checks import DATA_KEYS, Data, Problems
-from i2i.config import Node, merge, node_of
-from i2i.errors import ConfigError
-from i2i.registry import DATASETS, METRICS, TRACKERS, did_you_mean
+from i2i.core.config.build import check_and_build, check_arguments, find_component, make
+from i2i.core.config.document import Node, merge, node_of
+from i2i.core.errors import ConfigError
+from i2i.core.registry import DATASETS, METRICS, TRACKERS, did_you_mean
 from i2i.training.settings import ValidationSettings
 
 DEFAULT_METRICS = ("psnr", "ssim", "l1")

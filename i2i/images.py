@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from i2i.atomic import write_bytes
+from i2i.core.errors import DataError
+from i2i.core.files.atomic import write_bytes
 from i2i.decoding import MAX_PIXELS, AtLeast, Refused, decode, fit_channels, recognize
-from i2i.errors import DataError
 from i2i.rasters import decode_raster, encode_raster, is_raster
 
 if TYPE_CHECKING:

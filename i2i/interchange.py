@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from i2i.build import nested_kind, parameters_of
-from i2i.config import node_of
-from i2i.errors import ConfigError
+from i2i.core.config.build import nested_kind, parameters_of
+from i2i.core.config.document import node_of
+from i2i.core.errors import ConfigError
+from i2i.core.registry import REGISTRIES
 from i2i.experiment import Experiment
 from i2i.pipelines.base import Batch
-from i2i.registry import REGISTRIES
 
 SIZE = 32  # pixels
 _SMALL = {"base_channels": 4, "num_blocks": 1, "num_downsamplings": 3, "num_layers": 2, "num_scales": 2}

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from i2i.core.errors import RegistryError
+from i2i.core.registry import REGISTRIES, Registry
 from i2i.documentation import FROM_DATA, Argument, arguments_of, entries_of, summary_of
-from i2i.errors import RegistryError
-from i2i.registry import REGISTRIES, Registry
 from i2i.schema import KEYS, REQUIRED_KEYS
 from i2i.training.settings import DataSettings, TrainerSettings, ValidationSettings
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from i2i import plugins
-from i2i.registry import REGISTRIES
+from i2i.core import plugins
+from i2i.core.registry import REGISTRIES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from i2i.codecs.label_files import read_labels
+from i2i.core.errors import DataError
 from i2i.data.files import survey
 from i2i.decoding import Refused
-from i2i.errors import DataError
 from i2i.images import load_image
 
 

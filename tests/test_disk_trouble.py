@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import i2i
-from i2i.atomic import append
+from i2i.core.files.atomic import append
 from tests.test_run import TINY, log_of, state_of, train
 
 

@@ -18,11 +18,11 @@ import yaml
 
 from i2i.checks import make_data
 from i2i.cli import COMMANDS, main
-from i2i.config import load_config, parse
+from i2i.core.config.document import load_config, parse
+from i2i.core.registry import REGISTRIES
 from i2i.data.sources import SOURCES
 from i2i.experiment import Experiment
 from i2i.interchange import choices, combinations, table
-from i2i.registry import REGISTRIES
 from i2i.schema import config_schema
 from tests.bundles import make_bundle, make_image
 from tests.conftest import REPOSITORY
@@ -94,7 +94,7 @@ def checkout(tmp_path, monkeypatch):
 
     for registry in REGISTRIES.values():
         monkeypatch.setattr(registry, "_local", dict(registry._local))
-    monkeypatch.setattr("i2i.plugins._LOADED", {})
+    monkeypatch.setattr("i2i.core.plugins._LOADED", {})
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield write

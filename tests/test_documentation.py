@@ -7,9 +7,9 @@ import pytest
 from torch import Tensor
 
 from i2i.cli import main
+from i2i.core.registry import LOSSES, REGISTRIES, Entry
 from i2i.documentation import REQUIRED, Argument, arguments_of, entries_of, summary_of
 from i2i.reference import reference
-from i2i.registry import LOSSES, REGISTRIES, Entry
 from i2i.training.settings import TrainerSettings
 from tests.conftest import REPOSITORY
 

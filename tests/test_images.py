@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.images import load_image, make_grid, save_image, to_tensor, to_uint8, unit_float, write_bytes
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)

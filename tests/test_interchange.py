@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from i2i import interchange
+from i2i.core.registry import DISCRIMINATORS, GENERATORS, LOSSES, PIPELINES
 from i2i.interchange import Combination, combinations, pairwise, table, take_step
-from i2i.registry import DISCRIMINATORS, GENERATORS, LOSSES, PIPELINES
 
 EVERY = list(combinations())
 SELECTED = pairwise(EVERY)

@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 from i2i.codecs.label_files import read_labels
+from i2i.core.errors import DataError
 from i2i.decoding import Refused, TooLarge
-from i2i.errors import DataError
 from i2i.images import load_image, save_image
 from i2i.rasters import decode_raster, is_raster
 from tests.malformed import with_tiff_tags

@@ -67,7 +67,7 @@ def test_the_yaml_of_the_readme_is_the_shipped_recipe(tmp_path, capsys):
 
 
 def test_components_named_in_the_readme_exist():
-    from i2i.registry import REGISTRIES
+    from i2i.core.registry import REGISTRIES
 
     table = README.partition("| pipelines | generators")[2].splitlines()[2]
     named = set(re.findall(r"\b[a-z][a-z0-9_]+\b", table))

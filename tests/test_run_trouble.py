@@ -199,8 +199,8 @@ class Gray:
 
 
 def test_a_plugin_data_set_reaches_processes_that_are_started_afresh(tmp_path):
-    from i2i.plugins import load_plugin_file
-    from i2i.registry import DATASETS
+    from i2i.core.plugins import load_plugin_file
+    from i2i.core.registry import DATASETS
     from i2i.training.stream import SeededDataset
 
     plugin = tmp_path / "afresh.py"
@@ -214,8 +214,8 @@ def test_a_plugin_data_set_reaches_processes_that_are_started_afresh(tmp_path):
 
 def test_the_bundle_names_the_plugin_that_was_run_not_what_became_of_the_file(repository, tmp_path):
     from i2i.bundle import read_info
+    from i2i.core.plugins import sha256
     from i2i.experiment import Experiment
-    from i2i.plugins import sha256
     from i2i.run import train as run
 
     plugin = tmp_path / "mine.py"
@@ -290,7 +290,7 @@ def test_values_of_the_command_line_are_blamed_on_it(repository, tmp_path, capsy
 
 
 def test_a_full_disk_under_samples_and_log_does_not_end_a_run(repository, tmp_path, monkeypatch, capsys):
-    from i2i.errors import DataError
+    from i2i.core.errors import DataError
     from i2i.training.logs import RunLog
 
     def full(*_):

@@ -11,9 +11,9 @@ import pytest
 
 from i2i.checks import FRAMEWORK_KEYS
 from i2i.cli import main
-from i2i.config import load_config, parse
-from i2i.errors import ConfigError
-from i2i.registry import GENERATORS, PIPELINES
+from i2i.core.config.document import load_config, parse
+from i2i.core.errors import ConfigError
+from i2i.core.registry import GENERATORS, PIPELINES
 from i2i.schema import KEYS, config_schema
 from tests.conftest import REPOSITORY
 

@@ -114,7 +114,7 @@ class Unpaired:
 
 
 def test_unpaired_images_have_no_target():
-    from i2i.errors import DataError
+    from i2i.core.errors import DataError
 
     validation = Validation(SeededDataset(Unpaired(), 0), {}, {"a2b": ""}, 1, None, True, 2, 0)
     with pytest.raises(DataError, match="no true translation"):

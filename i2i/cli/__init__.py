@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from i2i.cli.streams import patient_streams
-from i2i.errors import I2IError, printable
+from i2i.core.errors import I2IError, printable
 
 # Threads that wait for each other spin, by default for so long that another program on the same cores slows training
 # down tenfold (measured on two cores: 0.12 s a step alone, up to 10 s beside one busy process). Shorter costs nothing.

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.plugins import load_plugin_file
-    from i2i.registry import REGISTRIES, registry_of
+    from i2i.core.plugins import load_plugin_file
+    from i2i.core.registry import REGISTRIES, registry_of
 
     for plugin in args.plugin:
         load_plugin_file(plugin)
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
 def _describe(kind: str, name: str) -> str:
     import inspect
 
+    from i2i.core.registry import registry_of
     from i2i.documentation import FROM_DATA, arguments_of
-    from i2i.registry import registry_of
 
     registry = registry_of(kind)
     component, entry = registry.get(name), registry.entry(name)

@@ -55,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.config import split_arguments
-    from i2i.errors import I2IError
-    from i2i.registry import did_you_mean
+    from i2i.core.config.document import split_arguments
+    from i2i.core.errors import I2IError
+    from i2i.core.registry import did_you_mean
 
     names, overrides = split_arguments(args.arguments)
     names = names or ["animals"]
@@ -82,9 +82,9 @@ def _configs() -> Path:
 
 def _show(name: "Domain", size: int, folder: Path) -> int:
     """Translates held-out images, judges the translations and says where they are."""
-    from i2i.atomic import write_bytes
     from i2i.cli import main
     from i2i.cli.judges import JUDGES
+    from i2i.core.files.atomic import write_bytes
     from i2i.data.synthetic import Synthetic, write_split
     from i2i.images import load_image
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from i2i.cli.pixels import add_max_pixels, max_pixels
-from i2i.progress import Progress, say
+from i2i.core.progress import Progress, say
 
 if TYPE_CHECKING:
     from i2i.doctor.subject import Subject
@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from i2i.cli.output import write_text
+    from i2i.core.errors import DataError, I2IError
     from i2i.doctor.duplicates import find_duplicates
     from i2i.doctor.quiet import quiet_libraries
     from i2i.doctor.report import as_json, facts, text
     from i2i.doctor.rules import judge, plural
     from i2i.doctor.scan import scan
-    from i2i.errors import DataError, I2IError
 
     if args.json and not args.json.absolute().parent.is_dir():  # known before an hour has been spent
         raise I2IError(f"--json {args.json}: no folder {str(args.json.absolute().parent)!r}")
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _find(arguments: list[str]) -> "Subject":
-    from i2i.config import split_arguments
-    from i2i.errors import I2IError
+    from i2i.core.config.document import split_arguments
+    from i2i.core.errors import I2IError
 
     places, overrides = split_arguments(arguments)
     if len(places) != 1 or not places[0]:  # an empty variable of a shell is not the working folder

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i.errors import I2IError, is_out_of_memory
-from i2i.progress import say
+from i2i.core.errors import I2IError, is_out_of_memory
+from i2i.core.progress import say
 
 if TYPE_CHECKING:
     from i2i.importing.assembly import Model

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from i2i.errors import I2IError
-from i2i.registry import registry_of
+from i2i.core.errors import I2IError
+from i2i.core.registry import registry_of
 
 HELP = "start a plugin: a package with a small component that works"
 # Kind -> the registry that it goes into.

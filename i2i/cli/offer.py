@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from i2i.cli.prepare_data import prepare_and_tell
+from i2i.core.progress import human_size
 from i2i.data.download import Downloader
 from i2i.data.prepare import RECORD
 from i2i.data.sources import SOURCES, Source
-from i2i.progress import human_size
 
 _OF_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
 

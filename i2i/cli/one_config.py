@@ -19,8 +19,8 @@ def one_config(args: argparse.Namespace) -> tuple[str, list[str]]:
     Raises:
         I2IError: There is no YAML, or more than one.
     """
-    from i2i.config import split_arguments
-    from i2i.errors import I2IError
+    from i2i.core.config.document import split_arguments
+    from i2i.core.errors import I2IError
 
     configs, overrides = split_arguments(args.arguments)
     if len(configs) != 1:

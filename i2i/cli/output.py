@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from i2i.atomic import write_bytes
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
+from i2i.core.files.atomic import write_bytes
 
 
 def write_text(text: str, path: Path | None) -> None:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from i2i.core.errors import DataError
+from i2i.core.progress import human_size, say
 from i2i.data.prepare import prepare
 from i2i.data.sources import SOURCES, Source, find_source
-from i2i.errors import DataError
-from i2i.progress import human_size, say
 
 HELP = "download a classic data set, verify it and lay it out"
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.errors import I2IError
+    from i2i.core.errors import I2IError
 
     folder = Path(args.run)
     if args.pictures < 0:

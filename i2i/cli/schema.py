@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from i2i.cli.output import write_text
-    from i2i.plugins import load_plugin_file
+    from i2i.core.plugins import load_plugin_file
     from i2i.schema import config_schema
 
     for plugin in args.plugin:

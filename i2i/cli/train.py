@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.errors import I2IError
+    from i2i.core.errors import I2IError
 
     config, overrides = one_config(args)
     if args.out == "":
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:
     from i2i.cli.offer import offer_download
-    from i2i.errors import I2IError
+    from i2i.core.errors import I2IError
     from i2i.experiment import Experiment
     from i2i.run import train
     from i2i.training import distributed

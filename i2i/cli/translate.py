@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from i2i.cli.pixels import add_max_pixels, max_pixels
-from i2i.errors import I2IError, printable
-from i2i.progress import say
+from i2i.core.errors import I2IError, printable
+from i2i.core.progress import say
 
 if TYPE_CHECKING:
     from i2i.inference.folders import Tally
@@ -128,7 +128,7 @@ def _check_quality(quality: int | None, format: str) -> None:
 def _load_model(args: argparse.Namespace) -> tuple[list["Translator"], str]:
     """Loads the model, once a device; returns its file's SHA-256 as well."""
     from i2i.bundle_place import find_bundle
-    from i2i.plugins import sha256
+    from i2i.core.plugins import sha256
 
     path = find_bundle(args.model, args.best)
     with ThreadPoolExecutor(1) as pool:
@@ -161,12 +161,12 @@ def _translate(
     unreadable: list[tuple[str, str]],
 ) -> int:
     """Translates all images and reports; ``unreadable`` fills while ``folders`` are walked."""
+    from i2i.core.progress import Progress
+    from i2i.core.signals import StopRequest
     from i2i.inference.folders import FolderTranslation
     from i2i.inference.jobs import Files, name_jobs
     from i2i.inference.manifest import Manifest, Refusals
     from i2i.inference.precisions import PrecisionChoice, counts_as_done, recorded_precision
-    from i2i.progress import Progress
-    from i2i.signals import StopRequest
 
     translator = translators[0]
     info, direction = translator.info, options.direction

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.errors import I2IError, first_of
+    from i2i.core.errors import I2IError, first_of
 
     config, overrides = one_config(args)
     if args.out == "":

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from i2i.core.errors import DataError
 from i2i.decoding import MAX_PIXELS, AtLeast, Refused
-from i2i.errors import DataError
 from i2i.images import load_image
 
 if TYPE_CHECKING:

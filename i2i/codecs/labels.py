@@ -11,8 +11,8 @@ import numpy as np
 
 from i2i.codecs.base import Codec
 from i2i.codecs.label_files import read_labels
+from i2i.core.errors import DataError
 from i2i.decoding import Refused, fit_channels
-from i2i.errors import DataError
 from i2i.images import describe_os_error, to_tensor
 
 if TYPE_CHECKING:

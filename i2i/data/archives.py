@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from i2i.errors import DataError
-from i2i.progress import human_size
+from i2i.core.errors import DataError
+from i2i.core.progress import human_size
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter, isclass, signature
 from typing import Any
 
-from i2i.errors import ArgumentError
-from i2i.registry import did_you_mean
+from i2i.core.errors import ArgumentError
+from i2i.core.registry import did_you_mean
 
 Path = tuple[str | int, ...]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from i2i.shared_memory import Address, SharedMemory
+from i2i.core.files.shared_memory import Address, SharedMemory
 
 _DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 _ALIGNED = 64  # bytes

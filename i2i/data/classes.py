@@ -6,8 +6,8 @@ from typing import Any
 
 from i2i.codecs import LabelClass
 from i2i.codecs.labels import MAX_CLASSES, Colour
-from i2i.errors import ArgumentError
-from i2i.registry import did_you_mean
+from i2i.core.errors import ArgumentError
+from i2i.core.registry import did_you_mean
 
 Spec = int | str | Sequence[str | Mapping[str, Any]]
 

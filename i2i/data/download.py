@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import DataError
-from i2i.progress import Progress, Say, human_size
+from i2i.core.errors import DataError
+from i2i.core.progress import Progress, Say, human_size
 
 CHUNK = 1 << 18
 PROGRESS_BYTES = 1 << 20  # an attempt that adds this much counts as success: only fruitless ones use up the patience

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import ImageFile, TiffImagePlugin
 
 from i2i.codecs.image import Depth
+from i2i.core.errors import DataError, first_of
 from i2i.decoding import MODE_NOTES, Refused, identify, is_deep, orientation
-from i2i.errors import DataError, first_of
 from i2i.images import describe_os_error, load_image, open_regular
 from i2i.rasters import is_raster, raster_header
 

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from i2i.core.errors import DataError
+from i2i.core.progress import Progress, Say
 from i2i.data.files import list_images
 from i2i.data.sources import Source
-from i2i.errors import DataError
-from i2i.progress import Progress, Say
 
 SEARCH_DEPTH = 3  # how many folders deep an archive may wrap its data
 

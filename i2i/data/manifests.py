@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from i2i.core.errors import DataError, first_of
 from i2i.data.files import SHOWN
 from i2i.data.sides import SPLITS
-from i2i.errors import DataError, first_of
 from i2i.images import describe_os_error
 
 Files = str | tuple[str, str]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from i2i.core.errors import DataError
 from i2i.data.sides import Side
-from i2i.errors import DataError
 
 _SHOWN = 5
 

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from i2i.core.errors import DataError
+from i2i.core.progress import Progress, Say
 from i2i.data.archives import Limits, unpack
 from i2i.data.download import Downloader, DownloadError
 from i2i.data.layout import check_layout, images_of, take_folders
 from i2i.data.sources import Source
-from i2i.errors import DataError
-from i2i.progress import Progress, Say
 
 RECORD = "SOURCE.json"
 

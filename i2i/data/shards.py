@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from i2i.codecs import Half
+from i2i.core.errors import ArgumentError, DataError
+from i2i.core.progress import Progress, human_size
 from i2i.data.base import TwoDomains
 from i2i.data.domains import known_set
 from i2i.data.pictures import picture_codecs
@@ -18,8 +20,6 @@ from i2i.data.shards_members import Files, Members, Shard, find_parts, pack, ref
 from i2i.data.shards_order import local_passes
 from i2i.data.shards_store import ShardStore
 from i2i.data.sides import SPLITS, Side, check_root, found_there
-from i2i.errors import ArgumentError, DataError
-from i2i.progress import Progress, human_size
 
 GB = 10**9
 Urls = str | list[str]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from i2i.errors import DataError, I2IError
+from i2i.core.errors import DataError, I2IError
 from i2i.images import describe_os_error
 
 BLOCK = tarfile.BLOCKSIZE

@@ -6,9 +6,9 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
+from i2i.core.errors import DataError, first_of
 from i2i.data.files import SHOWN, SUFFIXES, is_image_name
 from i2i.data.shards_index import Member, ShardIndex
-from i2i.errors import DataError, first_of
 from i2i.images import Embedded
 
 PARTS: tuple[tuple[str, ...], ...] = (("a", "b"), ("input", "target"), ("ab",))

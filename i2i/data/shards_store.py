@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from i2i.atomic import write_bytes
+from i2i.core.errors import DataError
+from i2i.core.files.atomic import write_bytes
+from i2i.core.files.locks import locked, try_lock
+from i2i.core.progress import human_size, say
 from i2i.data.download import Downloader, DownloadError
 from i2i.data.shards_index import BLOCK, Member, ShardError, ShardIndex, check_content, index_path, read_headers
 from i2i.data.shards_members import Shard
-from i2i.errors import DataError
 from i2i.images import describe_os_error
-from i2i.locks import locked, try_lock
-from i2i.progress import human_size, say
 
 ATTEMPTS = 8  # in a row, over a minute and a half: a network may be away for a while
 PAUSE = 0.1  # seconds between looks whether there is room

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from i2i.core.errors import ArgumentError, DataError
+from i2i.core.registry import did_you_mean
 from i2i.data.augmentation import build_compose
 from i2i.data.geometry import CropTooLarge, Geometry
-from i2i.errors import ArgumentError, DataError
 from i2i.images import unit_float
-from i2i.registry import did_you_mean
 
 Size = int | tuple[int, int] | None
 Spec = str | Sequence[Mapping[str, Any]]

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from i2i.build import make
 from i2i.checks import DATA_KEYS, Data, load_plugins, make_data
-from i2i.config import Node, load_config, merge
+from i2i.core.config.build import make
+from i2i.core.config.document import Node, load_config, merge
+from i2i.core.errors import DataError, I2IError
+from i2i.core.registry import DATASETS
 from i2i.data.base import TwoDomains
 from i2i.data.files import list_images
 from i2i.data.folder import Folder
 from i2i.doctor.subject import Group, Subject
-from i2i.errors import DataError, I2IError
 from i2i.held_out import check_validation
-from i2i.registry import DATASETS
 
 
 def examine_config(config: str, overrides: list[str]) -> Subject:

@@ -13,9 +13,9 @@ import numpy as np
 
 from i2i.codecs import load_halves
 from i2i.codecs.label_files import read_labels
+from i2i.core.errors import DataError
 from i2i.decoding import Damaged, Refused, TooLarge, recognize
 from i2i.doctor.subject import Group
-from i2i.errors import DataError
 from i2i.images import describe_os_error, load_image, open_regular
 from i2i.rasters import is_raster
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from i2i.codecs import Codec, Half, ImageCodec
+from i2i.core.errors import DataError
 from i2i.data.files import is_image_name, list_images
 from i2i.data.labels import Labels
 from i2i.data.matching import partners
 from i2i.data.sides import FOLDER_NAMES, SPLITS, Side, locate
-from i2i.errors import DataError
 from i2i.images import describe_os_error
 
 _GUESSED = FOLDER_NAMES[:2]  # folders of these names may hold pairs, or images that do not belong together

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from i2i.build import find_component
-from i2i.config import COMMAND_LINE, Node, node_of, parse
-from i2i.errors import ConfigError
-from i2i.registry import DISCRIMINATORS, GENERATORS
+from i2i.core.config.build import find_component
+from i2i.core.config.document import COMMAND_LINE, Node, node_of, parse
+from i2i.core.errors import ConfigError
+from i2i.core.registry import DISCRIMINATORS, GENERATORS
 
 OPTION = "--architecture"
 

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from i2i.errors import CheckpointError
-from i2i.plugins import sha256
-from i2i.torch_files import load_torch_file
+from i2i.core.errors import CheckpointError
+from i2i.core.files.torch_files import load_torch_file
+from i2i.core.plugins import sha256
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 _ORIGINAL = re.compile(r"(?P<epoch>.+)_net_(?P<name>[A-Za-z]\w*)\.pth")

@@ -6,16 +6,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
-from i2i.config import Node
-from i2i.errors import CheckpointError, ConfigError, first_of
+from i2i.core.config.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
+from i2i.core.config.document import Node
+from i2i.core.errors import CheckpointError, ConfigError, first_of
+from i2i.core.meta import filled, on_meta
+from i2i.core.plugins import owner_of
+from i2i.core.registry import GENERATORS, REGISTRIES
 from i2i.importing.architecture import OPTION, Architectures, placed
 from i2i.importing.files import Source
 from i2i.importing.recognition import Guess, recognise
-from i2i.meta import filled, on_meta
 from i2i.networks.reference_names import NUM_SHOWN, Fitted, fit_reference, reference_layers, rename
-from i2i.plugins import owner_of
-from i2i.registry import GENERATORS, REGISTRIES
 
 
 @dataclass

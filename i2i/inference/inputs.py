@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from i2i.core.errors import DataError
 from i2i.data.files import SUFFIXES, is_image_name
-from i2i.errors import DataError
 from i2i.images import describe_os_error
 
 VIDEO_SUFFIXES = frozenset(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from i2i.codecs import Codec, Half
+from i2i.core.errors import DataError
 from i2i.decoding import Refused
-from i2i.errors import DataError
 from i2i.images import describe_os_error, save_image
 from i2i.inference.inputs import Refuse
 from i2i.inference.manifest import Manifest

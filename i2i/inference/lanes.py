@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.inference.translator import Translator
 
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import DataError
-from i2i.locks import try_lock
+from i2i.core.errors import DataError
+from i2i.core.files.locks import try_lock
 
 WORKSHOPS = ".i2i"  # inside of OUTPUT
 _NAME = re.compile("[0-9a-f]{32}")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.losses.numerics import full_precision
+from i2i.core.numerics import full_precision
 from i2i.losses.penalties import Discriminator, gradient_penalty, r1_penalty
 
 Logits = Tensor | Sequence[Tensor]

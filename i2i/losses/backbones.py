@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import ArgumentError, DataError
-from i2i.losses.numerics import full_precision
+from i2i.core.errors import ArgumentError, DataError
+from i2i.core.files.torch_files import load_torch_file
+from i2i.core.numerics import full_precision
 from i2i.losses.weights import check_weights, fetch_weights, pretrained_config
-from i2i.torch_files import load_torch_file
 
 Layers = dict[str, float] | list[int | str] | None
 _RANDOM_SEED = 0

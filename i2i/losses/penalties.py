@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from i2i.losses.numerics import full_precision
+from i2i.core.numerics import full_precision
 
 Discriminator = Callable[[Tensor], Tensor | Sequence[Tensor]]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.losses.numerics import full_precision
+from i2i.core.numerics import full_precision
 
 
 class PixelLoss(nn.Module, ABC):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from i2i.losses.numerics import full_precision
+from i2i.core.numerics import full_precision
 
 
 class TotalVariation(nn.Module):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.losses.numerics import full_precision, without_autocast
+from i2i.core.numerics import full_precision, without_autocast
 
 _RANGE = 2.0  # of images in [-1, 1]
 

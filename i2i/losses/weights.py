@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import ArgumentError
-from i2i.registry import did_you_mean
+from i2i.core.errors import ArgumentError
+from i2i.core.registry import did_you_mean
 
 RANDOM = "random"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")

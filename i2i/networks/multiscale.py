@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from i2i.core.registry import Nested
 from i2i.networks.arguments import check_halvings
 from i2i.networks.patchgan import PatchGANDiscriminator
-from i2i.registry import Nested
 
 
 class MultiScaleDiscriminator(nn.Module):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from i2i.core.meta import weight_bytes
 from i2i.experiment import Experiment
-from i2i.meta import weight_bytes
 from i2i.pipelines.base import Pipeline
 from i2i.plan.heap import Heap
 from i2i.plan.ledger import Ledger

@@ -17,10 +17,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from i2i.atomic import write_bytes
 from i2i.bundle import BundleInfo, read_info
-from i2i.config import parse_file
-from i2i.errors import DataError, I2IError
+from i2i.core.config.document import parse_file
+from i2i.core.errors import DataError, I2IError
+from i2i.core.files.atomic import write_bytes
 from i2i.images import load_image
 from i2i.report import charts, facts
 from i2i.report.embedding import Embedded, embed

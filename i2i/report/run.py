@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.report.page import write_report
 from i2i.report.pictures import Picture, collect_pictures

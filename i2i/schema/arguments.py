@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from i2i.build import adapter_of, nested_kind
+from i2i.core.config.build import adapter_of, nested_kind
 from i2i.documentation import Argument
 
 Schema = dict[str, Any]

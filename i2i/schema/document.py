@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from i2i.checks import FORMAT, FRAMEWORK_KEYS, loss_family
+from i2i.core.registry import DATASETS, LOSSES, METRICS, OPTIMIZERS, PIPELINES, SCHEDULES, TRACKERS
 from i2i.documentation import arguments_of
-from i2i.registry import DATASETS, LOSSES, METRICS, OPTIMIZERS, PIPELINES, SCHEDULES, TRACKERS
 from i2i.schema.arguments import Schema, either, is_type, mapping, one_of, properties, reference
 from i2i.schema.nodes import FROZEN, Nodes, mode
 from i2i.training.settings import TrainerSettings, ValidationSettings

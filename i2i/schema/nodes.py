@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from i2i.build import nested_kind
 from i2i.checks import DATA_KEYS
+from i2i.core.config.build import nested_kind
+from i2i.core.errors import RegistryError
+from i2i.core.registry import DATASETS, LOSSES, OPTIMIZERS, PIPELINES, REGISTRIES
 from i2i.documentation import arguments_of, entries_of, summary_of
-from i2i.errors import RegistryError
-from i2i.registry import DATASETS, LOSSES, OPTIMIZERS, PIPELINES, REGISTRIES
 from i2i.schema.arguments import Schema, either, is_type, mapping, one_of, properties, reference
 from i2i.training.settings import DataSettings
 

@@ -10,8 +10,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.build import check_arguments, check_value, constructor_arguments, describe, nested_kind, parameters_of
-from i2i.config import node_of
+from i2i.core.config.build import (
+    check_arguments,
+    check_value,
+    constructor_arguments,
+    describe,
+    nested_kind,
+    parameters_of,
+)
+from i2i.core.config.document import node_of
 
 SEED = 0
 _SCALARS = (int, float, bool, str, type(None))

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.core.registry import LOSSES
 from i2i.pipelines.base import Channels, Pipeline, View, WeightedLosses
-from i2i.registry import LOSSES
 from i2i.testing.clauses import SEED, BrokenClause, Subject, images, seeded
 
 _STAND_INS = {"adversarial": "lsgan", "pairwise": "l1"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from i2i.atomic import append
+from i2i.core.files.atomic import append
 
 
 class Board:

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import torch
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from i2i.atomic import remove_leftovers, write_atomically
-from i2i.errors import CheckpointError
-from i2i.torch_files import check_torch_file, load_torch_file
+from i2i.core.errors import CheckpointError
+from i2i.core.files.atomic import remove_leftovers, write_atomically
+from i2i.core.files.torch_files import check_torch_file, load_torch_file
 
 _NAME = re.compile(r"step_(\d+)\.ckpt$")
 
@@ -117,7 +117,7 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU; see :func:`i2i.torch_files.load_torch_file` for what is refused.
+    """Reads a checkpoint onto the CPU; see :func:`i2i.core.files.torch_files.load_torch_file` for what is refused.
 
     Raises:
         CheckpointError: The file is no checkpoint, or damaged.

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 
 GRACE = 1.0  # seconds
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.training.logs import say
 from i2i.training.parcels import IN_FLIGHT, Parcel, Parcels
 from i2i.training.stream import BatchStream, Draw, SeededDataset

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from i2i.atomic import append, write_atomically
-from i2i.errors import printable
+from i2i.core.errors import printable
+from i2i.core.files.atomic import append, write_atomically
 from i2i.training.board import Board
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
-from i2i.shared_memory import SharedMemory
+from i2i.core.files.shared_memory import SharedMemory
 
 IN_FLIGHT = 2  # batches of a process that are not received yet: torch's prefetch_factor
 _SLOTS = IN_FLIGHT + 1  # one is being copied

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.networks.convolution import FastConvolutions, pays
 
 

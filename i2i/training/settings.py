@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from i2i.errors import ArgumentError, ArgumentErrors
+from i2i.core.errors import ArgumentError, ArgumentErrors
 
 _COUNTS = (
     "steps",

@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from i2i.codecs import Codec, codecs_of
-from i2i.errors import DataError
-from i2i.plugins import load_plugin_file, loaded_files
+from i2i.core.errors import DataError
+from i2i.core.plugins import load_plugin_file, loaded_files
 
 Draw = tuple[int, int]  # (epoch, index)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import DataError, I2IError, is_out_of_memory
+from i2i.core.errors import DataError, I2IError, is_out_of_memory
+from i2i.core.signals import StopRequest
 from i2i.pipelines.base import Batch
-from i2i.signals import StopRequest
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.loading import Loader

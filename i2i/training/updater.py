@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import CheckpointError
+from i2i.core.errors import CheckpointError
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.training import distributed
 from i2i.training.buffers import Snapshot

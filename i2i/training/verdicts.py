@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.training import distributed
 
 SHOWN = 8  # image files that a message names

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from i2i.experiment import Experiment
 from i2i.run import train
 from i2i.verification.moments import Moment, execute

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i.errors import CheckpointError
+from i2i.core.errors import CheckpointError
 from i2i.training.checkpoints import Checkpoints, load
 
 BUNDLES = ("model.safetensors", "best.safetensors")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from i2i.config import Node
+from i2i.core.config.document import Node
 from i2i.experiment import Experiment
 
 Point = Literal["step", "open", "half", "sync", "rename", "renamed", "prune"]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from i2i.plugins import sha256
+from i2i.core.plugins import sha256
 from i2i.training.precision import Precision
 from tests.bundles import make_bundle, make_image
 from tests.cli.forking import Forks

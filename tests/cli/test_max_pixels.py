@@ -6,7 +6,7 @@ import tifffile
 
 from i2i.cli import main
 from i2i.cli.pixels import _pixels
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.inference.translator import Translator
 from tests.bundles import make_bundle, make_image
 from tests.cli.translating import refusals, translate, tree

@@ -10,9 +10,9 @@ import pytest
 
 from i2i.cli import main
 from i2i.cli.new import KINDS, check_name, render
-from i2i.errors import I2IError
+from i2i.core.errors import I2IError
 from tests.conftest import REPOSITORY
-from tests.fake_distributions import install
+from tests.core.fake_distributions import install
 
 # One process for all skeletons: each import of torch takes seconds.
 RUN_TESTS = "import pytest, sys\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-c', os.devnull, *folders]))"

@@ -26,7 +26,7 @@ def test_names_tree_and_size_are_kept(model, photos, tmp_path, capsys):
 
 
 def test_the_manifest_lists_what_was_done_and_how(model, photos, tmp_path):
-    from i2i.plugins import sha256
+    from i2i.core.plugins import sha256
 
     assert translate(model, photos, tmp_path / "out", "--format", "jpg", "--quality", 80, "--direction", "b2a") == 0
     entries = {entry["input"]: entry for entry in lines(tmp_path / "out/manifest.jsonl")}

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from i2i.core.plugins import sha256
 from i2i.inference.translator import Translator
-from i2i.plugins import sha256
 from tests.bundles import make_bundle, make_image, pixels
 from tests.cli.translating import contents, lines, refusals, translate, tree
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from i2i.plugins import sha256
+from i2i.core.plugins import sha256
 from tests.cli.translating import check_end, check_truth, wait_for
 
 

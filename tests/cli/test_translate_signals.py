@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from i2i.core.plugins import sha256
 from i2i.inference.translator import Translator
-from i2i.plugins import sha256
 from tests.cli.translating import check_end, check_truth, seen, translate, wait_for
 
 

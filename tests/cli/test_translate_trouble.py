@@ -10,8 +10,8 @@ import subprocess
 
 import pytest
 
+from i2i.core.plugins import sha256
 from i2i.inference.jobs import Files
-from i2i.plugins import sha256
 from tests.bundles import make_image, pixels
 from tests.cli.translating import check_end, check_truth, contents, lines, refusals, seen, translate
 from tests.test_hostile_bundles import ESCAPE, assemble, parts

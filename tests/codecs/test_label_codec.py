@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from i2i.codecs import LabelClass, LabelCodec, codec_of
+from i2i.core.errors import DataError
 from i2i.data.classes import SCHEMES
-from i2i.errors import DataError
 from i2i.images import save_image
 
 CLASSES = (

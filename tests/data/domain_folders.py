@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.core.errors import DataError
 from i2i.data.base import TwoDomains
-from i2i.errors import DataError
 from i2i.images import to_uint8
 
 SMALL: dict[str, Any] = {"load_size": 20, "crop_size": 16}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from i2i.core.errors import DataError
 from i2i.data.archives import Limits, unpack
-from i2i.errors import DataError
 
 CONTENT = {"set/trainA/1.jpg": os.urandom(3000), "set/trainA/2.jpg": b"two", "set/trainB/1.jpg": b""}
 

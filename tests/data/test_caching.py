@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.core.errors import DataError
 from i2i.data import caching
 from i2i.data.cache import ImageCache
 from i2i.data.caching import free_memory, use_cache
@@ -15,7 +16,6 @@ from i2i.data.labels import Labels
 from i2i.data.paired import Paired
 from i2i.data.synthetic import Synthetic
 from i2i.data.unpaired import Unpaired
-from i2i.errors import DataError
 from i2i.training import loading
 from i2i.training.loading import Loader
 from i2i.training.stream import BatchStream, SeededDataset

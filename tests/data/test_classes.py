@@ -2,8 +2,8 @@
 
 import pytest
 
+from i2i.core.errors import ArgumentError
 from i2i.data.classes import SCHEMES, default_colours, parse_classes
-from i2i.errors import ArgumentError
 
 # Ids in files of the 19 classes that the Cityscapes benchmark evaluates, by training id.
 TRAINED = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i2i.core.errors import DataError
 from i2i.data.files import check_images, is_image_name, list_images, survey
-from i2i.errors import DataError
 
 NOISE = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.core.errors import ArgumentError, DataError
 from i2i.data.folder import Folder
-from i2i.errors import ArgumentError, DataError
 from i2i.testing import check_dataset
 from tests.data.domain_folders import plain, rng, save, value_of
 

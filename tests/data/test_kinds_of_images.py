@@ -9,10 +9,10 @@ import torch
 
 from i2i.cli import main
 from i2i.codecs import codecs_of
+from i2i.core.errors import ArgumentError, DataError
 from i2i.data.folder import Folder
 from i2i.data.paired import Paired
 from i2i.data.unpaired import Unpaired
-from i2i.errors import ArgumentError, DataError
 from i2i.images import load_image, save_image
 from i2i.testing import check_dataset
 from tests.bundles import make_bundle

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from i2i.cli import main
+from i2i.core.errors import DataError
+from i2i.core.registry import DATASETS
 from i2i.data.prepare import prepare
 from i2i.data.sources import SOURCES, Source
-from i2i.errors import DataError
-from i2i.registry import DATASETS
 from tests.data.test_prepare import QUIET, fails, write_files, write_zip
 
 CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt",), "test": ("berlin",)}

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from i2i.cli import main
+from i2i.core.errors import DataError
+from i2i.core.files.locks import try_lock
 from i2i.data.paired import Paired
 from i2i.data.shards import Shards
 from i2i.data.shards_index import read_headers, read_index
 from i2i.data.shards_make import parse_size, plan_shards, urls_of, write_shards
-from i2i.errors import DataError
-from i2i.locks import try_lock
 from tests.data.domain_folders import plain, save, side_by_side, two_folders
 from tests.data.shard_sets import picture
 

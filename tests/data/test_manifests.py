@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from i2i.core.errors import ArgumentError, DataError
 from i2i.data.folder import Folder
 from i2i.data.labels import Labels
 from i2i.data.manifests import FileList
 from i2i.data.paired import Paired
 from i2i.data.unpaired import Unpaired
-from i2i.errors import ArgumentError, DataError
 from tests.data.domain_folders import SMALL, plain, rng, save, value_of
 
 

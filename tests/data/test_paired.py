@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.core.errors import DataError
 from i2i.data.paired import Paired
 from i2i.data.unpaired import Unpaired
-from i2i.errors import DataError
 from tests.data.domain_folders import SMALL, plain, refusal, rng, save, two_folders
 
 

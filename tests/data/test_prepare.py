@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from i2i.cli import main
+from i2i.core.errors import DataError
 from i2i.data.archives import Limits
 from i2i.data.prepare import prepare
 from i2i.data.sources import SOURCES, UNPAIRED, Source, find_source
-from i2i.errors import DataError
 
 COUNTS = {"trainA": 3, "trainB": 2, "testA": 1, "testB": 1}
 HORSES = Source(name="horse2zebra", about="", folders=COUNTS)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from i2i.core.errors import DataError
+from i2i.core.progress import human_size
 from i2i.data.prepare import prepare
 from i2i.data.sources import UNPAIRED, Source
-from i2i.errors import DataError
-from i2i.progress import human_size
 from tests.data.loopback import Fetch, Site
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.build import make
-from i2i.config import parse
+from i2i.core.config.build import make
+from i2i.core.config.document import parse
+from i2i.core.errors import ConfigError, DataError
+from i2i.core.registry import DATASETS
 from i2i.data.paired import Paired
 from i2i.data.shards import Shards
 from i2i.data.shards_index import ShardError
 from i2i.data.unpaired import Unpaired
-from i2i.errors import ConfigError, DataError
 from i2i.experiment import Experiment
-from i2i.registry import DATASETS
 from i2i.testing import check_dataset
 from tests.data.shard_sets import SMALL, number_of, paired_set, picture, unpaired_set, write_tar
 

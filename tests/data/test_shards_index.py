@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from i2i.core.errors import DataError
 from i2i.data.shards_index import ShardError, check_content, expand_braces, index_path, read_headers, read_index
 from i2i.data.shards_make import write_index
-from i2i.errors import DataError
 from tests.data.shard_sets import write_tar
 
 FILES = {

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from i2i.core.errors import DataError
 from i2i.data.download import Downloader
 from i2i.data.shards import Shards
 from i2i.data.shards_index import ShardError
 from i2i.data.shards_make import write_index
 from i2i.data.shards_members import Shard
 from i2i.data.shards_store import ShardStore
-from i2i.errors import DataError
 from i2i.training.loading import Loader
 from i2i.training.stream import BatchStream, SeededDataset
 from tests.data.shard_sets import SMALL, number_of, paired_set, serving

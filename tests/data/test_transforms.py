@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from i2i.core.errors import ArgumentError, DataError
 from i2i.data.augmentation import build_compose
 from i2i.data.transforms import PRESETS, Transforms, evaluation_spec, preset
-from i2i.errors import ArgumentError, DataError
 
 PAIR = {"a": "image", "b": "image"}
 RNG = np.random.default_rng(5)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.core.errors import ArgumentError, DataError
 from i2i.data.base import TwoDomains
 from i2i.data.domains import KNOWN_SETS, known_set
 from i2i.data.paired import Paired
 from i2i.data.sides import find_splits
 from i2i.data.unpaired import Unpaired
-from i2i.errors import ArgumentError, DataError
 from i2i.images import to_uint8
 from tests.data.domain_folders import SMALL, plain, refusal, rng, save, side_by_side, two_folders, value_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from i2i.errors import CheckpointError
+from i2i.core.errors import CheckpointError
 from i2i.importing.files import find_sources, read_tensors
 from i2i.importing.options import read_options
 from tests.bundles import make_bundle

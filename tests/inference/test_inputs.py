@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.inference.inputs import find_inputs
 
 

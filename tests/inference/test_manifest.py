@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.inference.manifest import Manifest, Refusals
 
 OPTIONS = {"direction": "a2b", "format": "png"}

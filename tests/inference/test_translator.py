@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.errors import DataError, I2IError
+from i2i.core.errors import DataError, I2IError
 from i2i.inference.translator import Translator
 from i2i.training.precision import Precision
 from tests.bundles import make_bundle, make_image

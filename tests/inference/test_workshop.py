@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
+from i2i.core.files.locks import locked, try_lock
 from i2i.inference import workshop as module
 from i2i.inference.workshop import Workshop
-from i2i.locks import locked, try_lock
 
 
 def listing(folder):
@@ -137,7 +137,7 @@ def test_a_lock_is_of_one_at_a_time_and_vanishes_with_its_process(tmp_path):
     path = tmp_path / "file"
     code = f"""if True:
         import os, sys
-        from i2i.locks import try_lock
+        from i2i.core.files.locks import try_lock
         print(try_lock(os.open({str(path)!r}, os.O_RDWR | os.O_CREAT)), flush=True)
         sys.stdin.read()"""
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from i2i.errors import ArgumentError
+from i2i.core.errors import ArgumentError
 from i2i.losses import backbones
 from i2i.losses.backbones import Backbone
 from i2i.losses.perceptual import Perceptual, Style

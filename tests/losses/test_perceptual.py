@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from i2i.errors import ArgumentError, DataError
+from i2i.core.errors import ArgumentError, DataError
 from i2i.losses.perceptual import Perceptual, Style, gram_matrix
 
 BACKBONE = "test_resnet"  # timm's smallest; levels act1, layer1 ... layer4

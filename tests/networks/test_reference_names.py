@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.errors import CheckpointError
+from i2i.core.errors import CheckpointError
 from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.networks.reference_names import (
     fit_reference,

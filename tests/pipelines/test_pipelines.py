@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from i2i.errors import ConfigError
+from i2i.core.errors import ConfigError
+from i2i.core.registry import PIPELINES
 from i2i.experiment import Experiment
 from i2i.pipelines.base import fitted
 from i2i.pipelines.image_pool import ImagePool
-from i2i.registry import PIPELINES
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
 from tests.conftest import REPOSITORY
@@ -35,7 +35,7 @@ def experiment_of(pipeline, generator="resnet", discriminator="patchgan", advers
         "data": {"type": "synthetic", "size": SIZE, "length": 4, "paired": True},
         "trainer": {"steps": 1, "batch_size": 2, "device": "cpu", "precision": "fp32"},
     } | changes
-    from i2i.config import parse
+    from i2i.core.config.document import parse
 
     return Experiment(parse(yaml.safe_dump(document), "test"))
 

@@ -10,7 +10,7 @@ import torch._dynamo
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
-from i2i.errors import ArgumentErrors
+from i2i.core.errors import ArgumentErrors
 from i2i.experiment import Experiment
 from i2i.run import train
 from i2i.training.compilation import Compilation, obstacle, twice_differentiated

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from i2i.errors import DataError
+from i2i.core.errors import DataError
 from i2i.training import loading, parcels
 from i2i.training.loading import Loader
 from i2i.training.stream import BatchStream, SeededDataset

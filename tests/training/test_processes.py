@@ -108,7 +108,7 @@ def test_an_error_of_one_process_ends_all_and_is_told_once(tmp_path):
     plugin.write_text(
         "from i2i.training.updater import Updater\n"
         "from i2i.training import distributed\n"
-        "from i2i.errors import DataError\n"
+        "from i2i.core.errors import DataError\n"
         "take = Updater.take\n"
         "def broken(self, batch):\n"
         "    if self.step == 3 and distributed.rank() == 1:\n"

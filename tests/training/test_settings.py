@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from i2i.errors import ArgumentErrors
+from i2i.core.errors import ArgumentErrors
 from i2i.training.settings import DataSettings
 
 

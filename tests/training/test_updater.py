@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from i2i.config import node_of
+from i2i.core.config.document import node_of
 from i2i.experiment import Experiment
 from i2i.networks import winograd
 from i2i.training.schedules import Constant, Timeline

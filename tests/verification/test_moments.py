@@ -12,7 +12,7 @@ from i2i.verification.moments import Moment, was_killed
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
-from i2i.atomic import append, write_bytes
+from i2i.core.files.atomic import append, write_bytes
 from i2i.verification.moments import Executioner, Moment
 
 def run(folder, moment):

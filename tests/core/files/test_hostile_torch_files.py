@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.errors import CheckpointError
-from i2i.torch_files import load_torch_file
-from tests.hostile_pickles import (
+from i2i.core.errors import CheckpointError
+from i2i.core.files.torch_files import load_torch_file
+from tests.core.files.hostile_pickles import (
     archive,
     call,
     frugal,
@@ -319,6 +319,6 @@ def test_the_hostile_legacy_files_are_refused_for_one_flaw(tmp_path):
 def test_a_pickle_has_an_end(tmp_path, monkeypatch):
     (tmp_path / "x.pth").write_bytes(archive(pickled(b"]" + b"]a" * 1000)))
     assert load_torch_file(tmp_path / "x.pth") == [[]] * 1000
-    monkeypatch.setattr("i2i.torch_pickles._MAX_INSTRUCTIONS", 1000)
+    monkeypatch.setattr("i2i.core.files.torch_pickles._MAX_INSTRUCTIONS", 1000)
     with pytest.raises(CheckpointError, match="more than a file of tensors would"):
         load_torch_file(tmp_path / "x.pth")

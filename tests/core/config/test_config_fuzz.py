@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from i2i.config import dump, load_config
-from tests import config_mutants as mutants
-from tests.config_judge import dry_run, faults
+from i2i.core.config.document import dump, load_config
 from tests.conftest import REPOSITORY
+from tests.core.config import config_mutants as mutants
+from tests.core.config.config_judge import dry_run, faults
 
 CONFIGS = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "configs").rglob("*.yaml"))
 SEED = int(os.environ.get("I2I_FUZZ_SEED", "0"))

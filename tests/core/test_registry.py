@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from i2i.cli import COMMANDS, main
-from i2i.errors import ConfigError, RegistryError
+from i2i.core.errors import ConfigError, RegistryError
+from i2i.core.plugins import load_plugin_file
+from i2i.core.registry import GENERATORS, REGISTRIES, Registry, registry_of
 from i2i.experiment import Experiment
-from i2i.plugins import load_plugin_file
-from i2i.registry import GENERATORS, REGISTRIES, Registry, registry_of
-from tests.fake_distributions import install
+from tests.core.fake_distributions import install
 
 HEAVY = ("torch", "torchvision", "albumentations", "timm", "tensorboard", "cv2")
-TINY = Path(__file__).resolve().parents[1] / "configs" / "tiny" / "cyclegan.yaml"
+TINY = Path(__file__).resolve().parents[2] / "configs" / "tiny" / "cyclegan.yaml"
 CLASS = "class {name}:\n    def __init__(self, in_channels: int, out_channels: int, depth: int = 2) -> None: ...\n"
 
 
@@ -296,7 +296,9 @@ def test_components_shows_a_local_file(local, capsys):
 
 def test_metadata_are_read_once_and_again_when_something_is_installed(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("i2i.registry.entry_points", lambda group: calls.append(group) or entry_points(group=group))
+    monkeypatch.setattr(
+        "i2i.core.registry.entry_points", lambda group: calls.append(group) or entry_points(group=group)
+    )
     monkeypatch.syspath_prepend(tmp_path)
     registry = Registry("generator", {}, "i2i.generators")
     for _ in range(3):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from i2i.errors import ConfigError, Problem
+from i2i.core.errors import ConfigError, Problem
 
 MAX_BYTES = 2**20  # of a text; parsing so much takes seconds
 MAX_NODES = 100_000  # an alias bomb of a few lines stands for billions of nodes
@@ -127,5 +127,5 @@ def unusable(value: Any) -> str:
 
 
 def dump(data: Any) -> str:
-    """Writes plain data as YAML that :func:`i2i.config.parse` reads back to the same values."""
+    """Writes plain data as YAML that :func:`i2i.core.config.document.parse` reads back to the same values."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from i2i.errors import ConfigError
+from i2i.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2i.config import dump, is_override, load_config, merge, parse, parse_overrides
-from i2i.errors import ConfigError
+from i2i.core.config.document import dump, is_override, load_config, merge, parse, parse_overrides
+from i2i.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

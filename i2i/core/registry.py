@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from i2i.errors import RegistryError
+from i2i.core.errors import RegistryError
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.errors import CheckpointError
-from i2i.torch_files import load_torch_file
-from tests.hostile_pickles import (
+from i2i.core.errors import CheckpointError
+from i2i.core.files.torch_files import load_torch_file
+from tests.core.files.hostile_pickles import (
     call,
     equal,
     group,

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.meta import MAX_PARTS, on_meta, weight_bytes
+from i2i.core.meta import MAX_PARTS, on_meta, weight_bytes
 
 
 def test_a_module_takes_no_memory():

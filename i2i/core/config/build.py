@@ -2,7 +2,7 @@
 
 A node is ``{type: registered_name, **constructor arguments}``. Its keys are compared with the constructor's signature
 and its values with the annotations before anything is built, so that all problems of a document are shown at once.
-An argument annotated with :class:`~i2i.registry.Nested` is a node itself: checked as any other, and handed to the
+An argument annotated with :class:`~i2i.core.registry.Nested` is a node itself: checked as any other, and handed to the
 constructor as a function that builds it.
 """
 
@@ -13,9 +13,9 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from i2i.config import Node
-from i2i.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError, shortened
-from i2i.registry import REGISTRIES, Nested, Registry, did_you_mean
+from i2i.core.config.document import Node
+from i2i.core.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError, shortened
+from i2i.core.registry import REGISTRIES, Nested, Registry, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from i2i.errors import printable
+from i2i.core.errors import printable
 
 Say = Callable[[str], None]
 

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from i2i.errors import CheckpointError, is_out_of_memory
-from i2i.torch_pickles import PickleWalk, Storage, Unsound
+from i2i.core.errors import CheckpointError, is_out_of_memory
+from i2i.core.files.torch_pickles import PickleWalk, Storage, Unsound
 
 MAX_PICKLE = 1 << 26  # bytes; tensors lie outside of the pickle, which thus holds little more than their names
 _MAGIC = 0x1950A86A20F9469CFC6C

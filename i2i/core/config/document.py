@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from i2i.dialect import MAX_BYTES, MAX_DEPTH, MAX_NODES, compose, scalar, unusable
-from i2i.dialect import dump as dump  # what parse reads back
-from i2i.errors import ConfigError, Problem, shortened
+from i2i.core.config.dialect import MAX_BYTES, MAX_DEPTH, MAX_NODES, compose, scalar, unusable
+from i2i.core.config.dialect import dump as dump  # what parse reads back
+from i2i.core.errors import ConfigError, Problem, shortened
 
 COMMAND_LINE = "<command line>"
 MAX_CHAIN = 50

@@ -6,8 +6,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from i2i.errors import RegistryError
-from i2i.registry import REGISTRIES
+from i2i.core.errors import RegistryError
+from i2i.core.registry import REGISTRIES
 
 _LOADED: dict[str, str] = {}  # path -> SHA-256 of the code that was run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.fake_distributions import install
+from tests.core.fake_distributions import install
 
 PLUGIN = REPOSITORY / "plugins" / "i2i-nafnet"
 PROJECT = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]

@@ -5,7 +5,7 @@ import math
 from random import Random
 from typing import Any
 
-from i2i.registry import REGISTRIES
+from i2i.core.registry import REGISTRIES
 
 
 class Raw(str):

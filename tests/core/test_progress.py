@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from i2i import progress
-from i2i.progress import Progress, human_size
+from i2i.core import progress
+from i2i.core.progress import Progress, human_size
 
 
 @pytest.fixture

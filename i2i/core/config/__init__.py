@@ -1,0 +1,1 @@
+"""From YAML to checked nodes, and from a node to an object."""
