@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 from i2i.bundle import save_bundle
 from i2i.data.synthetic import Synthetic
 from i2i.experiment import Experiment
-from i2i.images import to_uint8
+from i2i.images.files import to_uint8
 
 COUNT = 500
 SIZE = 256

@@ -106,7 +106,7 @@ def by_folder(args: argparse.Namespace) -> list[Row]:
     import numpy as np
 
     from i2i.bundle import save_bundle
-    from i2i.images import save_image
+    from i2i.images.files import save_image
 
     case = Case(size=64, channels=args.channels)
     experiment = case.experiment()

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
 from i2i.bundle_place import FOREIGN, find_bundle
-from i2i.codecs import Codec, ImageCodec, codec_of
 from i2i.core.config.build import constructor_arguments, nested_components, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.errors import CheckpointError, RegistryError, shortened
 from i2i.core.meta import filled, limited, on_meta
 from i2i.core.plugins import installed_version, load_plugin_file, loaded_files
 from i2i.core.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
+from i2i.images.codecs import Codec, ImageCodec, codec_of
 from i2i.pipelines.base import Direction, Pipeline
 
 __all__ = [
@@ -59,7 +59,7 @@ class BundleInfo:
             owner of each component inside of it.
         directions: What users ask for -> the pipeline's own direction; the first is the default.
         channels: Of the domains ``a`` and ``b``, as users name them.
-        domains: What :func:`i2i.codecs.codec_of` makes the codec of each domain of; images where it is empty.
+        domains: What :func:`i2i.images.codecs.codec_of` makes the codec of each domain of; images where it is empty.
         value_range: Of the tensors that the networks take and give.
         norm_policy: See :func:`i2i.pipelines.policy.translating`.
         dropout_policy: See :func:`i2i.pipelines.policy.translating`.

@@ -9,7 +9,7 @@ from i2i.cli import main
 from i2i.cli.demo import DEMOS
 from i2i.cli.judges import JUDGES, judge_maps
 from i2i.data.synthetic import Synthetic
-from i2i.images import load_image
+from i2i.images.files import load_image
 from tests.conftest import REPOSITORY
 
 TINY = [

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from i2i.cli import main
 from i2i.data.synthetic import Synthetic
-from i2i.images import save_image
+from i2i.images.files import save_image
 from tests.test_run import assert_same, log_of, state_of
 
 KINDS = {"cyclegan": "unpaired", "pix2pix": "paired"}

@@ -96,7 +96,7 @@ def test_the_python_line_works(tmp_path):
     import i2i
 
     assert main("train", [str(REPOSITORY / "configs/tiny/cyclegan.yaml"), "--out", str(tmp_path / "run"), *TINY]) == 0
-    from i2i.images import save_image
+    from i2i.images.files import save_image
 
     save_image(tmp_path / "photo.png", np.full((37, 53, 3), 128, np.uint8))
     result = i2i.Translator.load(tmp_path / "run/model.safetensors")(tmp_path / "photo.png")

@@ -86,7 +86,7 @@ def _show(name: "Domain", size: int, folder: Path) -> int:
     from i2i.cli.judges import JUDGES
     from i2i.core.files.atomic import write_bytes
     from i2i.data.synthetic import Synthetic, write_split
-    from i2i.images import load_image
+    from i2i.images.files import load_image
 
     demo = DEMOS[name]
     dataset = Synthetic(name, size, HELD_OUT, "test", demo.paired)
@@ -110,7 +110,7 @@ def _show(name: "Domain", size: int, folder: Path) -> int:
 
 def _write_sheet(path: Path, demo: Demo, dataset: "Synthetic", translated: Mapping[str, list]) -> None:
     """Lays held-out images beside their translations and, where there is no way back to show, the truth."""
-    from i2i.images import make_grid, save_image
+    from i2i.images.files import make_grid, save_image
 
     scenes = [dataset.draw(index) for index in range(SHOWN)]
     columns = {}

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.out, args.paths, args.overwrite)
 
     from i2i.bundle import save_bundle
-    from i2i.images import describe_os_error
+    from i2i.images.files import describe_os_error
     from i2i.importing.architecture import Architectures
     from i2i.importing.assembly import Policies, assemble
     from i2i.importing.files import find_sources

@@ -47,7 +47,7 @@ def judge_animals(dataset: Synthetic, translated: Translated) -> Judgement:
 
 def judge_maps(dataset: Synthetic, translated: Translated) -> Judgement:
     """Whether each pixel of a map shows the right class: the one whose colour is nearest."""
-    from i2i.codecs import LabelCodec
+    from i2i.images.codecs import LabelCodec
 
     codec = LabelCodec(dataset.classes, "palette")
     truth = [dataset.draw(index)[0][1] for index in range(len(dataset))]
@@ -101,7 +101,7 @@ def _stack(images: Images) -> "Tensor":
     """[N, 3, H, W] in [-1, 1]."""
     import torch
 
-    from i2i.images import to_tensor
+    from i2i.images.files import to_tensor
 
     return torch.stack([to_tensor(image) for image in images])
 

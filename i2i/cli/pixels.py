@@ -17,7 +17,7 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
 
 def max_pixels(args: argparse.Namespace) -> int:
     """Returns what was asked for, or the default."""
-    from i2i.decoding import MAX_PIXELS  # and with it libraries that --help does not need
+    from i2i.images.decoding import MAX_PIXELS  # and with it libraries that --help does not need
 
     return args.max_pixels or MAX_PIXELS
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if not (folder / "config.yaml").is_file() and not (folder / "log.jsonl").is_file():
         raise I2IError(f"{folder}: not a run folder, which holds config.yaml and log.jsonl")
 
-    from i2i.images import describe_os_error
+    from i2i.images.files import describe_os_error
     from i2i.report.run import report_folder
 
     try:

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> str | None:
     """Checks what argparse does not; returns the format asked for."""
-    from i2i.images import WRITERS
+    from i2i.images.files import WRITERS
 
     if args.batch_size is not None and args.batch_size < 1:
         raise I2IError(f"--batch-size must be at least 1, got {args.batch_size}")

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from i2i.codecs import Codec, load_halves
 from i2i.core.errors import DataError
 from i2i.data.caching import Cacheable
 from i2i.data.files import Survey, UnusableFiles, fingerprint, list_images, survey, too_small, unusable
 from i2i.data.matching import match_by_name
 from i2i.data.sides import Layout, Side
 from i2i.data.transforms import Spec, Transforms, evaluation_spec
+from i2i.images.codecs import Codec, load_halves
 
 Size = int | tuple[int, int] | None
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from i2i.codecs import Codec
 from i2i.core.errors import DataError
 from i2i.data.cache import ImageCache
 from i2i.data.transforms import Transforms
+from i2i.images.codecs import Codec
 
 GB = 10**9
 SHARE = 0.25  # of the free memory, which "auto" may take

@@ -4,10 +4,10 @@ import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from i2i.codecs import LabelClass
-from i2i.codecs.labels import MAX_CLASSES, Colour
 from i2i.core.errors import ArgumentError
 from i2i.core.registry import did_you_mean
+from i2i.images.codecs import LabelClass
+from i2i.images.codecs.labels import MAX_CLASSES, Colour
 
 Spec = int | str | Sequence[str | Mapping[str, Any]]
 

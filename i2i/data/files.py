@@ -12,11 +12,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ImageFile, TiffImagePlugin
 
-from i2i.codecs.image import Depth
 from i2i.core.errors import DataError, first_of
-from i2i.decoding import MODE_NOTES, Refused, identify, is_deep, orientation
-from i2i.images import describe_os_error, load_image, open_regular
-from i2i.rasters import is_raster, raster_header
+from i2i.images.codecs.image import Depth
+from i2i.images.decoding import MODE_NOTES, Refused, identify, is_deep, orientation
+from i2i.images.files import describe_os_error, load_image, open_regular
+from i2i.images.rasters import is_raster, raster_header
 
 SUFFIXES = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "dib", "gif")

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from i2i.codecs import ImageCodec
 from i2i.core.errors import ArgumentError, DataError
 from i2i.data.caching import Cacheable
 from i2i.data.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
@@ -14,6 +13,7 @@ from i2i.data.manifests import FileList
 from i2i.data.pictures import check_ranges
 from i2i.data.sides import SPLITS, check_root, found_there
 from i2i.data.transforms import Transforms, evaluation_spec
+from i2i.images.codecs import ImageCodec
 
 
 class Folder(Cacheable):

@@ -7,7 +7,7 @@ from pathlib import Path
 from i2i.core.errors import DataError, first_of
 from i2i.data.files import SHOWN
 from i2i.data.sides import SPLITS
-from i2i.images import describe_os_error
+from i2i.images.files import describe_os_error
 
 Files = str | tuple[str, str]
 _PLACEHOLDER = "{split}"

@@ -7,7 +7,6 @@ trees, shadows, cars, the light of the day), and the trees hide a little of what
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.codecs import LabelClass
 from i2i.data.landscape import Array, Colour
 from i2i.data.painting import (
     Canvas,
@@ -21,6 +20,7 @@ from i2i.data.painting import (
     to_uint8,
 )
 from i2i.data.town import MAIN_WIDTH, STREET_WIDTH, Town, plan_town
+from i2i.images.codecs import LabelClass
 
 CLASSES = (
     LabelClass(0, "land", (234, 228, 214)),

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.codecs import LabelClass
 from i2i.data.landscape import Array, noise_tile
+from i2i.images.codecs import LabelClass
 
 MIN_SIZE = 32
 Points = NDArray[np.complex128]  # x to the right, y down, in fractions of the picture

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
-from i2i.codecs import Codec, ImageCodec
-from i2i.codecs.image import Depth
 from i2i.core.errors import ArgumentError
 from i2i.data.base import TwoDomains
 from i2i.data.domains import known_set
 from i2i.data.manifests import FileList
 from i2i.data.sides import Layout, Side, check_root, find_sides, find_splits
+from i2i.images.codecs import Codec, ImageCodec
+from i2i.images.codecs.image import Depth
 
 Domain = Literal["a", "b"]
 Range = tuple[float, float]

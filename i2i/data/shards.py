@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from i2i.codecs import Half
 from i2i.core.errors import ArgumentError, DataError
 from i2i.core.progress import Progress, human_size
 from i2i.data.base import TwoDomains
@@ -20,6 +19,7 @@ from i2i.data.shards_members import Files, Members, Shard, find_parts, pack, ref
 from i2i.data.shards_order import local_passes
 from i2i.data.shards_store import ShardStore
 from i2i.data.sides import SPLITS, Side, check_root, found_there
+from i2i.images.codecs import Half
 
 GB = 10**9
 Urls = str | list[str]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from i2i.core.errors import DataError, I2IError
-from i2i.images import describe_os_error
+from i2i.images.files import describe_os_error
 
 BLOCK = tarfile.BLOCKSIZE
 FORMAT = 1

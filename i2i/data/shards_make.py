@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from i2i.codecs import ImageCodec
 from i2i.core.errors import DataError
 from i2i.core.files.atomic import write_bytes
 from i2i.core.files.locks import try_lock
@@ -19,8 +18,9 @@ from i2i.data.files import list_images, survey
 from i2i.data.matching import match_by_name
 from i2i.data.shards_index import BLOCK, index_path, read_headers
 from i2i.data.sides import SPLITS, Side, check_root, found_there, locate
-from i2i.decoding import Damaged
-from i2i.images import describe_os_error, load_image
+from i2i.images.codecs import ImageCodec
+from i2i.images.decoding import Damaged
+from i2i.images.files import describe_os_error, load_image
 
 _UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _DIGITS = 6

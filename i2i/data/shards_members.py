@@ -9,7 +9,7 @@ import numpy as np
 from i2i.core.errors import DataError, first_of
 from i2i.data.files import SHOWN, SUFFIXES, is_image_name
 from i2i.data.shards_index import Member, ShardIndex
-from i2i.images import Embedded
+from i2i.images.files import Embedded
 
 PARTS: tuple[tuple[str, ...], ...] = (("a", "b"), ("input", "target"), ("ab",))
 """How pairs are named where ``parts`` does not say: two files of a key, or one with both side by side."""

@@ -22,7 +22,7 @@ from i2i.core.progress import human_size, say
 from i2i.data.download import Downloader, DownloadError
 from i2i.data.shards_index import BLOCK, Member, ShardError, ShardIndex, check_content, index_path, read_headers
 from i2i.data.shards_members import Shard
-from i2i.images import describe_os_error
+from i2i.images.files import describe_os_error
 
 ATTEMPTS = 8  # in a row, over a minute and a half: a network may be away for a while
 PAUSE = 0.1  # seconds between looks whether there is room

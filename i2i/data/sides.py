@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from i2i.codecs import Codec, Half
 from i2i.core.errors import DataError
 from i2i.data.domains import known_set
 from i2i.data.files import is_image_name
+from i2i.images.codecs import Codec, Half
 
 Layout = Literal["auto", "side_by_side", "folders"]
 FOLDER_NAMES = (("A", "B"), ("a", "b"), ("images", "labels"), ("image", "label"), ("input", "target"))

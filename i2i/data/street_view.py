@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.codecs import LabelClass
 from i2i.data.landscape import Colour
 from i2i.data.painting import Canvas, Material, Points
+from i2i.images.codecs import LabelClass
 
 # The colours are those that Cityscapes made customary for these classes.
 CLASSES = (

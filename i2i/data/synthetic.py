@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from i2i.codecs import Codec, ImageCodec, LabelClass, LabelCodec
 from i2i.data import animals, maps, streets
 from i2i.data.painting import MIN_SIZE, Scene
-from i2i.images import save_image
+from i2i.images.codecs import Codec, ImageCodec, LabelClass, LabelCodec
+from i2i.images.files import save_image
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from i2i.core.errors import ArgumentError, DataError
 from i2i.core.registry import did_you_mean
 from i2i.data.augmentation import build_compose
 from i2i.data.geometry import CropTooLarge, Geometry
-from i2i.images import unit_float
+from i2i.images.files import unit_float
 
 Size = int | tuple[int, int] | None
 Spec = str | Sequence[Mapping[str, Any]]

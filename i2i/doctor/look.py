@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from i2i.codecs import load_halves
-from i2i.codecs.label_files import read_labels
 from i2i.core.errors import DataError
-from i2i.decoding import Damaged, Refused, TooLarge, recognize
 from i2i.doctor.subject import Group
-from i2i.images import describe_os_error, load_image, open_regular
-from i2i.rasters import is_raster
+from i2i.images.codecs import load_halves
+from i2i.images.codecs.label_files import read_labels
+from i2i.images.decoding import Damaged, Refused, TooLarge, recognize
+from i2i.images.files import describe_os_error, load_image, open_regular
+from i2i.images.rasters import is_raster
 
 DIGEST_BYTES = 16
 _LARGE = 1 << 26  # pixels: such images are decoded one at a time, whatever the number of threads

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS
 from i2i.doctor.scan import Findings
 from i2i.doctor.subject import Pairing, Subject
+from i2i.images.decoding import MAX_PIXELS
 
 Severity = Literal["error", "warning"]
 _SAME = 0.95  # share of a group's images of one size that makes the others odd

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from i2i.codecs import Codec, Half, ImageCodec
 from i2i.core.errors import DataError
 from i2i.data.files import is_image_name, list_images
 from i2i.data.labels import Labels
 from i2i.data.matching import partners
 from i2i.data.sides import FOLDER_NAMES, SPLITS, Side, locate
-from i2i.images import describe_os_error
+from i2i.images.codecs import Codec, Half, ImageCodec
+from i2i.images.files import describe_os_error
 
 _GUESSED = FOLDER_NAMES[:2]  # folders of these names may hold pairs, or images that do not belong together
 _ENOUGH = 0.5  # of names that agree, for a guess that the images are pairs

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from i2i.bundle import BundleInfo
-from i2i.codecs import ImageCodec
 from i2i.core.errors import CheckpointError, I2IError
 from i2i.core.plugins import installed_version, owner_of
 from i2i.core.registry import GENERATORS, PIPELINES
+from i2i.images.codecs import ImageCodec
 from i2i.importing.architecture import OPTION, Architectures
 from i2i.importing.files import Source, read_tensors
 from i2i.importing.networks import Imported, import_network

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from i2i.images import to_uint8
+from i2i.images.files import to_uint8
 from i2i.inference.translator import Translator
 from i2i.training.precision import Precision
 

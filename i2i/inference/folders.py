@@ -15,8 +15,8 @@ from itertools import chain
 import numpy as np
 
 from i2i.core.errors import is_out_of_memory
-from i2i.decoding import Refused
-from i2i.images import describe_os_error
+from i2i.images.decoding import Refused
+from i2i.images.files import describe_os_error
 from i2i.inference.calibration import CALIBRATION_IMAGES
 from i2i.inference.jobs import Files, Job, Loaded, Options
 from i2i.inference.lanes import Lanes

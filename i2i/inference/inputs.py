@@ -15,7 +15,7 @@ from pathlib import Path
 
 from i2i.core.errors import DataError
 from i2i.data.files import SUFFIXES, is_image_name
-from i2i.images import describe_os_error
+from i2i.images.files import describe_os_error
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts")

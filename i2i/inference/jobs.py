@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from i2i.codecs import Codec, Half
 from i2i.core.errors import DataError
-from i2i.decoding import Refused
-from i2i.images import describe_os_error, save_image
+from i2i.images.codecs import Codec, Half
+from i2i.images.decoding import Refused
+from i2i.images.files import describe_os_error, save_image
 from i2i.inference.inputs import Refuse
 from i2i.inference.manifest import Manifest
 from i2i.inference.targets import LOSSY, Target, folded, output_names
@@ -26,7 +26,7 @@ class Options:
 
     Attributes:
         direction: ``a2b`` or ``b2a``.
-        format: A key of ``i2i.images.WRITERS``.
+        format: A key of ``i2i.images.files.WRITERS``.
         quality: 1 to 100, of formats that lose something.
         half: Which half of side-by-side files is translated; ``None`` for the whole.
         batch_size: Images of one size that go through the networks together; ``None`` to choose.

@@ -16,7 +16,7 @@ import numpy as np
 from i2i.core.errors import DataError
 from i2i.core.files.atomic import append_to
 from i2i.core.files.locks import locked
-from i2i.images import describe_os_error
+from i2i.images.files import describe_os_error
 
 _KEYS = ("input", "output", "bundle", "options", "size", "input_bytes")
 _START = b'{"input": '

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from i2i.codecs import Codec
 from i2i.core.errors import DataError
-from i2i.images import WRITERS, describe_os_error, save_image
+from i2i.images.codecs import Codec
+from i2i.images.files import WRITERS, describe_os_error, save_image
 from i2i.inference.inputs import Inputs
 from i2i.inference.workshop import Workshop
 

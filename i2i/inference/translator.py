@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from i2i.bundle import BundleInfo, find_bundle, load_bundle
-from i2i.codecs import Codec
 from i2i.core.errors import DataError, I2IError
-from i2i.decoding import MAX_PIXELS, Refused
+from i2i.images.codecs import Codec
+from i2i.images.decoding import MAX_PIXELS, Refused
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import depends_on_batch, translating
 from i2i.training.precision import Precision, pick_device

@@ -21,7 +21,7 @@ from i2i.bundle import BundleInfo, read_info
 from i2i.core.config.document import parse_file
 from i2i.core.errors import DataError, I2IError
 from i2i.core.files.atomic import write_bytes
-from i2i.images import load_image
+from i2i.images.files import load_image
 from i2i.report import charts, facts
 from i2i.report.embedding import Embedded, embed
 from i2i.report.history import read_history

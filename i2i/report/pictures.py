@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i.codecs import codecs_of
 from i2i.core.config.build import make
 from i2i.core.config.document import Node, merge
 from i2i.core.errors import I2IError
 from i2i.core.registry import DATASETS
 from i2i.experiment import Experiment
+from i2i.images.codecs import codecs_of
 from i2i.inference.translator import Translator
 from i2i.pipelines.policy import translating
 from i2i.training.stream import SeededDataset, spread

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from i2i.codecs import codec_of, codecs_of
+from i2i.images.codecs import codec_of, codecs_of
 from i2i.testing.clauses import Subject, seeded
 from i2i.training.stream import SeededDataset
 

@@ -97,7 +97,7 @@ class RunLog:
 
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a sample grid, uint8 ``[H, W, 3]``."""
-        from i2i.images import save_image
+        from i2i.images.files import save_image
 
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ def sample_grid(updater: Updater, dataset: SeededDataset, count: int) -> np.ndar
         dataset: Where the images come from.
         count: Of rows.
     """
-    from i2i.images import make_grid
+    from i2i.images.files import make_grid
 
     columns: dict[str, list[Any]] = {}
     pipeline = updater.pipeline

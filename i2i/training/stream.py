@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from i2i.codecs import Codec, codecs_of
 from i2i.core.errors import DataError
 from i2i.core.plugins import load_plugin_file, loaded_files
+from i2i.images.codecs import Codec, codecs_of
 
 Draw = tuple[int, int]  # (epoch, index)
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.codecs import LabelCodec
 from i2i.core.errors import DataError
+from i2i.images.codecs import LabelCodec
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import translating
 from i2i.training import distributed

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from i2i.images import save_image
+from i2i.images.files import save_image
 from tests.conftest import REPOSITORY
 
 TINY = ("--threads", "1", "--repeats", "1", "--channels", "4")

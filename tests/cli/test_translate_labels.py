@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.codecs import LabelCodec
 from i2i.core.errors import DataError
 from i2i.data.classes import SCHEMES
-from i2i.images import save_image
+from i2i.images.codecs import LabelCodec
+from i2i.images.files import save_image
 from i2i.inference.translator import Translator
 from tests.bundles import make_bundle, make_image, pixels
 from tests.cli.translating import refusals, translate, tree

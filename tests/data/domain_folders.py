@@ -11,7 +11,7 @@ from PIL import Image
 
 from i2i.core.errors import DataError
 from i2i.data.base import TwoDomains
-from i2i.images import to_uint8
+from i2i.images.files import to_uint8
 
 SMALL: dict[str, Any] = {"load_size": 20, "crop_size": 16}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i import decoding
 from i2i.data.folder import Folder
 from i2i.data.labels import Labels
 from i2i.data.paired import Paired
 from i2i.data.unpaired import Unpaired
-from i2i.decoding import AtLeast, decode
+from i2i.images import decoding
+from i2i.images.decoding import AtLeast, decode
 
 
 def smooth(width, height):

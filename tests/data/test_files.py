@@ -127,7 +127,7 @@ def test_colour_for_one_channel(tmp_path: Path) -> None:
 
 
 def test_survey_predicts_what_loading_says(tmp_path: Path) -> None:
-    from i2i.images import load_image
+    from i2i.images.files import load_image
 
     rotated = Image.Exif()
     rotated[274] = 6

@@ -7,7 +7,7 @@ import pytest
 
 from i2i.data.augmentation import build_compose
 from i2i.data.transforms import PRESETS, Transforms, preset
-from i2i.images import unit_float
+from i2i.images.files import unit_float
 
 RNG = np.random.default_rng(3)
 

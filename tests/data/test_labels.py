@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i.codecs import LabelCodec
 from i2i.core.errors import ArgumentError, DataError
 from i2i.data.classes import SCHEMES
 from i2i.data.labels import Labels
-from i2i.images import to_uint8
+from i2i.images.codecs import LabelCodec
+from i2i.images.files import to_uint8
 from i2i.testing import check_dataset
 from tests.data.domain_folders import SMALL, rng, save
 

@@ -10,7 +10,7 @@ import torch
 
 from i2i.data.animals import draw_animal, draw_partners
 from i2i.data.synthetic import Synthetic, write_split
-from i2i.images import load_image, to_tensor
+from i2i.images.files import load_image, to_tensor
 from i2i.metrics.stripes import stripe_energy
 
 SEEDS = range(12)

@@ -11,7 +11,7 @@ from i2i.data import maps, streets
 from i2i.data.painting import Canvas, Material, Scene
 from i2i.data.synthetic import Synthetic, write_split
 from i2i.data.town import plan_town
-from i2i.images import load_image
+from i2i.images.files import load_image
 
 SEEDS = range(10)
 # Module, and which of the two partners shows the labels.

@@ -16,7 +16,7 @@ from i2i.data.domains import KNOWN_SETS, known_set
 from i2i.data.paired import Paired
 from i2i.data.sides import find_splits
 from i2i.data.unpaired import Unpaired
-from i2i.images import to_uint8
+from i2i.images.files import to_uint8
 from tests.data.domain_folders import SMALL, plain, refusal, rng, save, side_by_side, two_folders, value_of
 
 BOTH = pytest.mark.parametrize("kind", [Paired, Unpaired])

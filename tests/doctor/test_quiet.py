@@ -36,7 +36,7 @@ def test_a_replaced_stream_is_left_alone(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_damaged_tiffs_print_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from tests.malformed import RGB, encoded, with_tiff_tags
+    from tests.images.malformed import RGB, encoded, with_tiff_tags
 
     data = encoded(RGB, "TIFF", compression="tiff_adobe_deflate")
     (tmp_path / "set").mkdir()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.codecs import ImageCodec, LabelClass, LabelCodec
+from i2i.images.codecs import ImageCodec, LabelClass, LabelCodec
 from i2i.inference import calibration
 from i2i.inference.calibration import Calibration
 from i2i.training.precision import Precision

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.codecs import ImageCodec
-from i2i.decoding import Refused
+from i2i.images.codecs import ImageCodec
+from i2i.images.decoding import Refused
 from i2i.inference import folders
 from i2i.inference.folders import FolderTranslation
 from i2i.inference.jobs import Files, Job, Loaded, Options
@@ -162,7 +162,7 @@ def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, m
             files.write(image_of(tmp_path), np.zeros((1, 70000, 3), np.uint8))
         with pytest.raises(Refused, match="cannot be written as jpg"):
             files.write(image_of(tmp_path), np.zeros((4, 4, 2), np.uint8))
-        monkeypatch.setattr("i2i.images.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        monkeypatch.setattr("i2i.images.files.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
             files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]

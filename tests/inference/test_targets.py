@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from i2i.codecs import ImageCodec
 from i2i.core.errors import DataError
+from i2i.images.codecs import ImageCodec
 from i2i.inference.inputs import find_inputs
 from i2i.inference.jobs import name_jobs
 from i2i.inference.targets import Target, find_target, folded, output_names

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.codecs import ImageCodec
+from i2i.images.codecs import ImageCodec
 from i2i.testing import check_dataset
 
 

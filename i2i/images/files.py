@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from i2i.core.errors import DataError
 from i2i.core.files.atomic import write_bytes
-from i2i.decoding import MAX_PIXELS, AtLeast, Refused, decode, fit_channels, recognize
-from i2i.rasters import decode_raster, encode_raster, is_raster
+from i2i.images.decoding import MAX_PIXELS, AtLeast, Refused, decode, fit_channels, recognize
+from i2i.images.rasters import decode_raster, encode_raster, is_raster
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from i2i.core.errors import DataError
-from i2i.images import load_image, make_grid, save_image, to_tensor, to_uint8, unit_float, write_bytes
+from i2i.images.files import load_image, make_grid, save_image, to_tensor, to_uint8, unit_float, write_bytes
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
 RGB = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -5,9 +5,19 @@ from io import BytesIO
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS, Damaged, Refused, check_data, decode, identify, load_pixels, orientation, recognize
-from i2i.images import open_regular
-from i2i.rasters import decode_raster, is_raster
+from i2i.images.decoding import (
+    MAX_PIXELS,
+    Damaged,
+    Refused,
+    check_data,
+    decode,
+    identify,
+    load_pixels,
+    orientation,
+    recognize,
+)
+from i2i.images.files import open_regular
+from i2i.images.rasters import decode_raster, is_raster
 
 
 def read_labels(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:

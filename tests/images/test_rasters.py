@@ -9,12 +9,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from i2i.codecs.label_files import read_labels
 from i2i.core.errors import DataError
-from i2i.decoding import Refused, TooLarge
-from i2i.images import load_image, save_image
-from i2i.rasters import decode_raster, is_raster
-from tests.malformed import with_tiff_tags
+from i2i.images.codecs.label_files import read_labels
+from i2i.images.decoding import Refused, TooLarge
+from i2i.images.files import load_image, save_image
+from i2i.images.rasters import decode_raster, is_raster
+from tests.images.malformed import with_tiff_tags
 
 ARRAYS = {
     "five bytes": np.random.default_rng(0).integers(0, 256, (6, 7, 5)).astype(np.uint8),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from i2i.decoding import Refused, decode, fit_channels, identify
+from i2i.images.decoding import Refused, decode, fit_channels, identify
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.codecs import LabelClass, LabelCodec, codec_of
 from i2i.core.errors import DataError
 from i2i.data.classes import SCHEMES
-from i2i.images import save_image
+from i2i.images.codecs import LabelClass, LabelCodec, codec_of
+from i2i.images.files import save_image
 
 CLASSES = (
     LabelClass(3, "sky", (10, 20, 200)),

@@ -9,12 +9,12 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile, features
 
-from i2i.codecs.label_files import read_labels
-from i2i.decoding import Damaged, Refused, decode
-from i2i.images import WRITERS, load_image, save_image
-from i2i.integrity import broken_chunk, flaw, shortfall, shortfall_of_tiff
-from i2i.rasters import decode_raster
-from tests.malformed import RGB, SMOOTH, encoded, flipped, with_ihdr
+from i2i.images.codecs.label_files import read_labels
+from i2i.images.decoding import Damaged, Refused, decode
+from i2i.images.files import WRITERS, load_image, save_image
+from i2i.images.integrity import broken_chunk, flaw, shortfall, shortfall_of_tiff
+from i2i.images.rasters import decode_raster
+from tests.images.malformed import RGB, SMOOTH, encoded, flipped, with_ihdr
 
 RNG = np.random.default_rng(0)
 WAVES = np.sin(np.add.outer(np.arange(200.0), np.arange(240.0))[..., None] / np.array([29, 37, 43]))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from i2i.codecs.base import Codec
-from i2i.codecs.label_files import read_labels
 from i2i.core.errors import DataError
-from i2i.decoding import Refused, fit_channels
-from i2i.images import describe_os_error, to_tensor
+from i2i.images.codecs.base import Codec
+from i2i.images.codecs.label_files import read_labels
+from i2i.images.decoding import Refused, fit_channels
+from i2i.images.files import describe_os_error, to_tensor
 
 if TYPE_CHECKING:
     import torch

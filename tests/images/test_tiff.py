@@ -9,9 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from i2i import tiff
-from i2i.decoding import Refused, decode
-from i2i.rasters import decode_raster
+from i2i.images import tiff
+from i2i.images.decoding import Refused, decode
+from i2i.images.rasters import decode_raster
 
 
 def pages(count: int, **options: Any) -> bytes:

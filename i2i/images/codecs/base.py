@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from i2i.core.errors import DataError
-from i2i.decoding import MAX_PIXELS, AtLeast, Refused
-from i2i.images import load_image
+from i2i.images.decoding import MAX_PIXELS, AtLeast, Refused
+from i2i.images.files import load_image
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class Codec(ABC):
         channels: Of its tensors.
         max_pixels: Files whose header claims more are refused before they are decoded.
         least_size: Height and width that will do: larger JPEGs may be decoded at a fraction of their size, see
-            :class:`i2i.decoding.AtLeast`. ``None`` decodes all of it.
+            :class:`i2i.images.decoding.AtLeast`. ``None`` decodes all of it.
         palette: uint8 ``[256, 3]``: the colours in which viewers show the values of files, if not gray.
     """
 
@@ -45,7 +45,7 @@ class Codec(ABC):
     @property
     @abstractmethod
     def formats(self) -> tuple[str, ...]:
-        """The formats that hold what :meth:`decode` returns, keys of ``i2i.images.WRITERS``; the default first."""
+        """The formats that hold what :meth:`decode` returns, keys of ``WRITERS``; the default first."""
 
     @property
     @abstractmethod
@@ -103,7 +103,7 @@ class Codec(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns what :func:`i2i.codecs.codec_of` makes the same codec of; plain JSON."""
+        """Returns what :func:`i2i.images.codecs.codec_of` makes the same codec of; plain JSON."""
 
 
 def load_halves(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from i2i.codecs.base import Codec
 from i2i.core.errors import DataError
-from i2i.decoding import AtLeast, Refused, fit_channels
-from i2i.images import WRITERS, load_image, to_tensor, to_uint8, to_uint16
+from i2i.images.codecs.base import Codec
+from i2i.images.decoding import AtLeast, Refused, fit_channels
+from i2i.images.files import WRITERS, load_image, to_tensor, to_uint8, to_uint16
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.malformed import good_files, malformed_files
+from tests.images.malformed import good_files, malformed_files
 
 # What libtiff, libpng and libjpeg say themselves, past any handler of ours.
 C_LIBRARIES = re.compile(r"\w*(TIFF|Decode|JPEGLib)\w*: |tempfile\.tif: |libpng (error|warning): |^$")
@@ -25,7 +25,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, di
     for name, data in (*malformed_files(), *good_files().items()):
         assert not (folder / name).exists()
         (folder / name).write_bytes(data)
-    command = [sys.executable, "-m", "tests.malformed_reader", str(folder)]
+    command = [sys.executable, "-m", "tests.images.malformed_reader", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=200)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"ended with {done.returncode} after {lines[-1:]}: {done.stderr[-2000:]}"

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from i2i.integrity import flaw, shortfall, uncovered
-from i2i.tiff import MAX_DIRECTORIES, count_directories, first_tags
+from i2i.images.integrity import flaw, shortfall, uncovered
+from i2i.images.tiff import MAX_DIRECTORIES, count_directories, first_tags
 
 MAX_PIXELS = 10**9
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")

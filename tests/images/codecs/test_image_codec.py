@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.codecs import ImageCodec, codec_of
-from i2i.decoding import Refused
+from i2i.images.codecs import ImageCodec, codec_of
+from i2i.images.decoding import Refused
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, np.uint16, np.uint8])

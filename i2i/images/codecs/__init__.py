@@ -8,9 +8,9 @@ nothing else.
 from collections.abc import Mapping
 from typing import Any
 
-from i2i.codecs.base import Codec, Half, load_halves
-from i2i.codecs.image import ImageCodec
-from i2i.codecs.labels import LabelClass, LabelCodec
+from i2i.images.codecs.base import Codec, Half, load_halves
+from i2i.images.codecs.image import ImageCodec
+from i2i.images.codecs.labels import LabelClass, LabelCodec
 
 __all__ = [
     "Codec",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from i2i.codecs.label_files import read_labels
 from i2i.core.errors import DataError
 from i2i.data.files import survey
-from i2i.decoding import Refused
-from i2i.images import load_image
+from i2i.images.codecs.label_files import read_labels
+from i2i.images.decoding import Refused
+from i2i.images.files import load_image
 
 
 def picture(path: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from i2i.decoding import MAX_PIXELS, Damaged, Refused, TooLarge, check_directories, check_pixels
-from i2i.integrity import shortfall_of_tiff
-from i2i.tiff import first_tags
+from i2i.images.decoding import MAX_PIXELS, Damaged, Refused, TooLarge, check_directories, check_pixels
+from i2i.images.integrity import shortfall_of_tiff
+from i2i.images.tiff import first_tags
 
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -1,0 +1,1 @@
+"""Bytes to arrays to tensors and back: the only place where a range of values changes."""
