@@ -119,7 +119,7 @@ def dataset_of(folder: Path) -> Any:
 
 def keep(dataset: Any) -> None:
     """Gives a data set a cache, and fills it."""
-    from i2i.data.caching import use_cache
+    from i2i.data.loading.caching import use_cache
 
     use_cache(dataset, "auto")
     for index in range(len(dataset)):
@@ -133,8 +133,8 @@ def load(dataset: Any, workers: int, args: argparse.Namespace) -> Figures:
     import cv2
     import torch
 
-    from i2i.training.loading import Loader
-    from i2i.training.stream import BatchStream, SeededDataset
+    from i2i.data.loading.loader import Loader
+    from i2i.data.loading.stream import BatchStream, SeededDataset
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -150,7 +150,7 @@ def load(dataset: Any, workers: int, args: argparse.Namespace) -> Figures:
 
 def draw(folder: Path, count: int) -> Path:
     """Draws scenes of 256 x 256 pixels, and saves them with noise as JPEGs."""
-    from i2i.data.synthetic import Synthetic
+    from i2i.data.drawn.dataset import Synthetic
 
     scenes = Synthetic("streets", size=256, length=min(count, 100))
     for number in range(count):

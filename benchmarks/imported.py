@@ -29,7 +29,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from i2i.cli import main as command
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
 from i2i.images.files import to_uint8
 from i2i.inference.translator import Translator
 from i2i.pipelines.policy import translating

@@ -189,9 +189,9 @@ def endless(items: list[Any], rng: random.Random) -> Iterator[Any]:
 
 def draw_images(root: Path) -> None:
     """Writes small images of the embedded data set into two folders, one of them damaged."""
-    from i2i.data.synthetic import Synthetic
+    from i2i.data.drawn.dataset import Synthetic
+    from i2i.data.loading.stream import generator_of
     from i2i.images.files import save_image
-    from i2i.training.stream import generator_of
 
     dataset = Synthetic(domain="animals", size=32, length=5)
     for side, key in (("trainA", "a"), ("trainB", "b")):

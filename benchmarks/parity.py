@@ -35,13 +35,13 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from i2i.core.errors import DataError, I2IError
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
+from i2i.data.loading.loader import Loader
+from i2i.data.loading.stream import BatchStream, SeededDataset
 from i2i.experiment import Experiment
 from i2i.images.files import save_image
 from i2i.networks.reference_names import to_reference
 from i2i.run import build_updater, scan
-from i2i.training.loading import Loader
-from i2i.training.stream import BatchStream, SeededDataset
 from i2i.training.updater import Updater
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
 from i2i.images.files import make_grid, save_image, to_uint8
 from i2i.losses.perceptual import Perceptual, Style
 from i2i.losses.regularizers import TotalVariation

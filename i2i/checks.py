@@ -14,10 +14,10 @@ from i2i.core.errors import ConfigError, Problem, RegistryError
 from i2i.core.meta import on_meta
 from i2i.core.plugins import load_plugin_file
 from i2i.core.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
+from i2i.data.loading.stream import SeededDataset
 from i2i.pipelines.base import LossRole
 from i2i.training.schedules import Constant, Schedule
 from i2i.training.settings import DataSettings, TrainerSettings
-from i2i.training.stream import SeededDataset
 
 FORMAT = 1
 FRAMEWORK_KEYS = (

@@ -12,18 +12,18 @@ import torch
 from i2i.bundle import save_bundle
 from i2i.core.errors import ConfigError, DataError, I2IError
 from i2i.core.plugins import installed_version
-from i2i.data.caching import Cacheable, use_cache
-from i2i.data.files import UnusableFiles
+from i2i.core.progress import say
+from i2i.data.finding.files import UnusableFiles
+from i2i.data.loading.caching import Cacheable, use_cache
+from i2i.data.loading.loader import Loader
+from i2i.data.loading.stream import SeededDataset
 from i2i.experiment import Experiment
 from i2i.run_folder import Report, compare, differing, find_state, is_fork, make_folder, prepared, run_folder
 from i2i.training import distributed
 from i2i.training.compilation import Compilation
-from i2i.training.loading import Loader
-from i2i.training.logs import say
 from i2i.training.precision import Precision, pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
-from i2i.training.stream import SeededDataset
 from i2i.training.trackers import Trackers
 from i2i.training.trainer import Run, Trainer
 from i2i.training.updater import Updater

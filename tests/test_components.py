@@ -17,7 +17,7 @@ from PIL import Image
 from i2i.core.config.build import check_arguments, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.registry import REGISTRIES
-from i2i.data.shards_make import plan_shards, write_shards
+from i2i.data.shards.make import plan_shards, write_shards
 from i2i.testing import (
     check_adversarial_loss,
     check_dataset,

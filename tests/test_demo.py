@@ -8,7 +8,7 @@ import pytest
 from i2i.cli import main
 from i2i.cli.demo import DEMOS
 from i2i.cli.judges import JUDGES, judge_maps
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
 from i2i.images.files import load_image
 from tests.conftest import REPOSITORY
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from i2i.cli import main
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
 from i2i.images.files import save_image
 from tests.test_run import assert_same, log_of, state_of
 

@@ -20,7 +20,7 @@ from i2i.checks import make_data
 from i2i.cli import COMMANDS, main
 from i2i.core.config.document import load_config, parse
 from i2i.core.registry import REGISTRIES
-from i2i.data.sources import SOURCES
+from i2i.data.known.sources import SOURCES
 from i2i.experiment import Experiment
 from i2i.interchange import choices, combinations, table
 from i2i.schema import config_schema

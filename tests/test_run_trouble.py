@@ -201,7 +201,7 @@ class Gray:
 def test_a_plugin_data_set_reaches_processes_that_are_started_afresh(tmp_path):
     from i2i.core.plugins import load_plugin_file
     from i2i.core.registry import DATASETS
-    from i2i.training.stream import SeededDataset
+    from i2i.data.loading.stream import SeededDataset
 
     plugin = tmp_path / "afresh.py"
     plugin.write_text(DATASET_PLUGIN.replace("NAME", "gray_afresh"))

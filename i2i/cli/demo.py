@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from i2i.data.synthetic import Domain, Synthetic
+    from i2i.data.drawn.dataset import Domain, Synthetic
 
 HELP = "train and translate on the embedded data set"
 HELD_OUT = 64
@@ -85,7 +85,7 @@ def _show(name: "Domain", size: int, folder: Path) -> int:
     from i2i.cli import main
     from i2i.cli.judges import JUDGES
     from i2i.core.files.atomic import write_bytes
-    from i2i.data.synthetic import Synthetic, write_split
+    from i2i.data.drawn.dataset import Synthetic, write_split
     from i2i.images.files import load_image
 
     demo = DEMOS[name]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from i2i.data.painting import Scene
-from i2i.data.synthetic import Synthetic
+from i2i.data.drawn.dataset import Synthetic
+from i2i.data.drawn.painting import Scene
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from i2i.core.errors import I2IError, first_of
     from i2i.core.progress import Progress, human_size, say
     from i2i.core.signals import StopRequest
-    from i2i.data.shards_make import check_target, parse_size, plan_shards, urls_of, write_index, write_shards
+    from i2i.data.shards.make import check_target, parse_size, plan_shards, urls_of, write_index, write_shards
 
     if bool(args.index) == bool(args.places) or (args.places and len(args.places) != 2):
         raise I2IError(f"expected ROOT and OUT, or --index TAR..., got {' '.join(args.places) or 'nothing'}")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from i2i.cli.prepare_data import prepare_and_tell
 from i2i.core.progress import human_size
-from i2i.data.download import Downloader
-from i2i.data.prepare import RECORD
-from i2i.data.sources import SOURCES, Source
+from i2i.data.known.download import Downloader
+from i2i.data.known.prepare import RECORD
+from i2i.data.known.sources import SOURCES, Source
 
 _OF_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
 

@@ -15,8 +15,8 @@ from types import FrameType
 
 from i2i.core.errors import DataError
 from i2i.core.progress import human_size, say
-from i2i.data.prepare import prepare
-from i2i.data.sources import SOURCES, Source, find_source
+from i2i.data.known.prepare import prepare
+from i2i.data.known.sources import SOURCES, Source, find_source
 
 HELP = "download a classic data set, verify it and lay it out"
 

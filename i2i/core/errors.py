@@ -63,6 +63,12 @@ class CheckpointError(I2IError):
     """A checkpoint or bundle that cannot be read or does not fit."""
 
 
+class TrainingError(I2IError):
+    """Training began and could not go on."""
+
+    exit_code = 1
+
+
 class ArgumentError(ValueError):
     """A constructor argument that is out of range, somewhere inside a nested value.
 

@@ -1,5 +1,6 @@
 """How long work shows itself: a bar on a terminal, a plain line now and then elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,9 +14,12 @@ Say = Callable[[str], None]
 LINE_SECONDS = 10.0  # between two plain lines, so quick work stays quiet
 
 
-def say(line: str) -> None:
-    """Prints a line at once, with control characters as escapes: what it tells of may be a stranger's."""
-    print(printable(line), flush=True)
+def say(message: str) -> None:
+    """Prints lines, control characters as escapes; a terminal or pipe that is gone does not end a run."""
+    try:
+        print("\n".join(map(printable, message.split("\n"))), flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def human_size(size: float) -> str:

@@ -214,12 +214,12 @@ LOSSES = Registry(
 DATASETS = Registry(
     "dataset",
     {
-        "paired": "i2i.data.paired:Paired",
-        "unpaired": "i2i.data.unpaired:Unpaired",
+        "paired": "i2i.data.pictures:Paired",
+        "unpaired": "i2i.data.pictures:Unpaired",
         "labels": "i2i.data.labels:Labels",
         "folder": "i2i.data.folder:Folder",
-        "shards": "i2i.data.shards:Shards",
-        "synthetic": "i2i.data.synthetic:Synthetic",
+        "shards": "i2i.data.shards.dataset:Shards",
+        "synthetic": "i2i.data.drawn.dataset:Synthetic",
     },
     "i2i.datasets",
 )

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 
 from i2i.core.errors import ArgumentError, DataError
-from i2i.data.caching import Cacheable
-from i2i.data.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
-from i2i.data.manifests import FileList
+from i2i.data.augment.transforms import Transforms, evaluation_spec
+from i2i.data.finding.file_lists import FileList
+from i2i.data.finding.files import UnusableFiles, fingerprint, list_images, survey, too_small, unusable
+from i2i.data.finding.sides import SPLITS, check_root, found_there
+from i2i.data.loading.caching import Cacheable
 from i2i.data.pictures import check_ranges
-from i2i.data.sides import SPLITS, check_root, found_there
-from i2i.data.transforms import Transforms, evaluation_spec
 from i2i.images.codecs import ImageCodec
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from i2i.core.errors import ArgumentError, DataError
-from i2i.data.base import TwoDomains
-from i2i.data.classes import parse_classes
-from i2i.data.domains import known_set
-from i2i.data.manifests import FileList
+from i2i.data.finding.classes import parse_classes
+from i2i.data.finding.file_lists import FileList
+from i2i.data.finding.sides import SPLITS, Side, check_root, found_there, locate
+from i2i.data.known.sets import known_set
 from i2i.data.pictures import check_ranges, sides_of_lists
-from i2i.data.sides import SPLITS, Side, check_root, found_there, locate
+from i2i.data.two_domains import TwoDomains
 from i2i.images.codecs import ImageCodec, LabelCodec
 
 LabelLayout = Literal["auto", "cityscapes", "folders", "side_by_side"]

@@ -1,13 +1,13 @@
-"""What the data sets of two domains of pictures have in common: their arguments and layouts."""
+"""Pictures of two domains, in pairs or without: their arguments and layouts."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 from i2i.core.errors import ArgumentError
-from i2i.data.base import TwoDomains
-from i2i.data.domains import known_set
-from i2i.data.manifests import FileList
-from i2i.data.sides import Layout, Side, check_root, find_sides, find_splits
+from i2i.data.finding.file_lists import FileList
+from i2i.data.finding.sides import Layout, Side, check_root, find_sides, find_splits
+from i2i.data.known.sets import known_set
+from i2i.data.two_domains import TwoDomains
 from i2i.images.codecs import Codec, ImageCodec
 from i2i.images.codecs.image import Depth
 
@@ -85,6 +85,29 @@ class Pictures(TwoDomains):
         if self._files is None:
             return find_sides(self.root, self.split, self._layout, self._folders, self.codecs)
         return sides_of_lists(self._files, self.split, self)
+
+
+class Paired(Pictures):
+    """Aligned pairs: both halves of one file, or two folders whose files have the same names but for the suffix.
+
+    pix2pix, Isola et al. 2017, section 6.2 and appendix.
+
+    Both images of a pair get the same geometry. Images without a partner are an error that lists them.
+    """
+
+    is_joint: ClassVar[bool] = True
+
+
+class Unpaired(Pictures):
+    """Two folders of images that do not belong together, or the halves of side-by-side files taken apart.
+
+    CycleGAN, Zhu et al. 2017, section 7.1 (training details).
+
+    An epoch is as long as the larger domain. In training, b is drawn at random, so that chance and not the order of the
+    files decides which images meet; in other splits, item i is the i-th image of each, the smaller domain repeated.
+    """
+
+    is_joint: ClassVar[bool] = False
 
 
 def picture_codecs(

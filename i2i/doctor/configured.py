@@ -11,9 +11,9 @@ from i2i.core.config.build import make
 from i2i.core.config.document import Node, load_config, merge
 from i2i.core.errors import DataError, I2IError
 from i2i.core.registry import DATASETS
-from i2i.data.base import TwoDomains
-from i2i.data.files import list_images
+from i2i.data.finding.files import list_images
 from i2i.data.folder import Folder
+from i2i.data.two_domains import TwoDomains
 from i2i.doctor.subject import Group, Subject
 from i2i.held_out import check_validation
 

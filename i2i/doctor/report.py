@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from i2i.data.files import SHOWN
+from i2i.data.finding.files import SHOWN
 from i2i.doctor.rules import Finding, plural
 from i2i.doctor.scan import Findings
 from i2i.doctor.subject import Subject

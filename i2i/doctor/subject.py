@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from i2i.core.errors import DataError
-from i2i.data.files import is_image_name, list_images
+from i2i.data.finding.files import is_image_name, list_images
+from i2i.data.finding.matching import partners
+from i2i.data.finding.sides import FOLDER_NAMES, SPLITS, Side, locate
 from i2i.data.labels import Labels
-from i2i.data.matching import partners
-from i2i.data.sides import FOLDER_NAMES, SPLITS, Side, locate
 from i2i.images.codecs import Codec, Half, ImageCodec
 from i2i.images.files import describe_os_error
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from i2i.core.errors import DataError
-from i2i.data.files import SUFFIXES, is_image_name
+from i2i.data.finding.files import SUFFIXES, is_image_name
 from i2i.images.files import describe_os_error
 
 VIDEO_SUFFIXES = frozenset(

@@ -10,7 +10,7 @@ import torch
 
 from i2i.core.errors import I2IError
 from i2i.core.meta import weight_bytes
-from i2i.data.domains import known_set
+from i2i.data.known.sets import known_set
 from i2i.experiment import Experiment
 from i2i.plan import units
 from i2i.plan.forecast import Forecast, forecast

@@ -13,11 +13,11 @@ from i2i.core.config.build import make
 from i2i.core.config.document import Node, merge
 from i2i.core.errors import I2IError
 from i2i.core.registry import DATASETS
+from i2i.data.loading.stream import SeededDataset, spread
 from i2i.experiment import Experiment
 from i2i.images.codecs import codecs_of
 from i2i.inference.translator import Translator
 from i2i.pipelines.policy import translating
-from i2i.training.stream import SeededDataset, spread
 
 HELD_OUT = ("test", "val")
 SECONDS = 60.0

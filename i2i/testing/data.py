@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from i2i.data.loading.stream import SeededDataset
 from i2i.images.codecs import codec_of, codecs_of
 from i2i.testing.clauses import Subject, seeded
-from i2i.training.stream import SeededDataset
 
 
 def check_dataset(component: Callable[..., Any], **arguments: Any) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,17 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from i2i.core.errors import printable
 from i2i.core.files.atomic import append, write_atomically
+from i2i.core.progress import say
 from i2i.training.board import Board
-
-
-def say(message: str) -> None:
-    """Prints lines, control characters as escapes; a terminal or pipe that is gone does not end a run."""
-    try:
-        print("\n".join(map(printable, message.split("\n"))), flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class RunLog:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from i2i.core.errors import I2IError
+from i2i.data.loading.stream import SeededDataset, spread
 from i2i.pipelines.policy import translating
-from i2i.training.stream import SeededDataset, spread
 from i2i.training.updater import Updater
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from i2i.training.logs import say
+from i2i.core.progress import say
 
 
 class Trackers:

@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from i2i.core.errors import DataError, I2IError, is_out_of_memory
+from i2i.core.errors import DataError, I2IError, TrainingError, is_out_of_memory
+from i2i.core.progress import say
 from i2i.core.signals import StopRequest
+from i2i.data.loading.loader import Loader
+from i2i.data.loading.stream import BatchStream, SeededDataset
 from i2i.pipelines.base import Batch
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
-from i2i.training.loading import Loader
-from i2i.training.logs import Averages, Meter, RunLog, say
+from i2i.training.logs import Averages, Meter, RunLog
 from i2i.training.precision import deterministic_algorithms
 from i2i.training.samples import sample_grid
-from i2i.training.stream import BatchStream, SeededDataset
 from i2i.training.trackers import Trackers
 from i2i.training.updater import Updater
 from i2i.training.validation import Validation
-from i2i.training.verdicts import NotFinite, TrainingError
+from i2i.training.verdicts import NotFinite
 
 MAX_DETOURS = 5  # from one checkpoint
 

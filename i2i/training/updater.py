@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from i2i.core.errors import CheckpointError
+from i2i.core.progress import say
 from i2i.pipelines.base import Batch, Phase, Pipeline, Shared, Terms
 from i2i.training import distributed
 from i2i.training.buffers import Snapshot
 from i2i.training.compilation import Compilation
 from i2i.training.ema import Average
-from i2i.training.logs import Averages, say
+from i2i.training.logs import Averages
 from i2i.training.precision import Precision
 from i2i.training.recompute import checkpoint_gradients
 from i2i.training.schedules import Timeline

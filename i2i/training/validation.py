@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from i2i.core.errors import DataError
+from i2i.core.progress import say
+from i2i.data.loading.stream import SeededDataset
 from i2i.images.codecs import LabelCodec
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import translating
 from i2i.training import distributed
-from i2i.training.logs import say
-from i2i.training.stream import SeededDataset
 
 
 class Validation:

@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.core.errors import I2IError
+from i2i.core.errors import TrainingError
 from i2i.training import distributed
 
 SHOWN = 8  # image files that a message names
-
-
-class TrainingError(I2IError):
-    """Training began and could not go on."""
-
-    exit_code = 1
 
 
 class NotFinite(TrainingError):

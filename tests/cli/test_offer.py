@@ -16,7 +16,7 @@ from PIL import Image
 
 from i2i.cli import main
 from i2i.cli.offer import offer_download
-from i2i.data.sources import SOURCES, UNPAIRED, Source
+from i2i.data.known.sources import SOURCES, UNPAIRED, Source
 
 CONFIG = """
 pipeline: {type: cyclegan}

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from i2i.core.errors import DataError
-from i2i.data.classes import SCHEMES
+from i2i.data.finding.classes import SCHEMES
 from i2i.images.codecs import LabelCodec
 from i2i.images.files import save_image
 from i2i.inference.translator import Translator

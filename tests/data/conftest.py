@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.loopback import Fetch, Site, handler_for
+from tests.data.known.loopback import Fetch, Site, handler_for
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from i2i.core.errors import DataError
-from i2i.data.base import TwoDomains
+from i2i.data.two_domains import TwoDomains
 from i2i.images.files import to_uint8
 
 SMALL: dict[str, Any] = {"load_size": 20, "crop_size": 16}

@@ -10,8 +10,7 @@ import torch
 from i2i.cli import main
 from i2i.core.errors import ArgumentError, DataError
 from i2i.data.folder import Folder
-from i2i.data.paired import Paired
-from i2i.data.unpaired import Unpaired
+from i2i.data.pictures import Paired, Unpaired
 from i2i.images.codecs import codecs_of
 from i2i.images.files import load_image, save_image
 from i2i.testing import check_dataset

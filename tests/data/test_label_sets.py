@@ -12,9 +12,9 @@ from PIL import Image
 from i2i.cli import main
 from i2i.core.errors import DataError
 from i2i.core.registry import DATASETS
-from i2i.data.prepare import prepare
-from i2i.data.sources import SOURCES, Source
-from tests.data.test_prepare import QUIET, fails, write_files, write_zip
+from i2i.data.known.prepare import prepare
+from i2i.data.known.sources import SOURCES, Source
+from tests.data.known.test_prepare import QUIET, fails, write_files, write_zip
 
 CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt",), "test": ("berlin",)}
 # The published archives hold thousands; nothing but the numbers is changed.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from i2i.core.errors import ArgumentError, DataError
-from i2i.data.classes import SCHEMES
+from i2i.data.finding.classes import SCHEMES
 from i2i.data.labels import Labels
 from i2i.images.codecs import LabelCodec
 from i2i.images.files import to_uint8

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from i2i.core.errors import DataError
-from i2i.data.paired import Paired
-from i2i.data.unpaired import Unpaired
+from i2i.data.pictures import Paired, Unpaired
 from tests.data.domain_folders import SMALL, plain, refusal, rng, save, two_folders
 
 

@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from i2i.core.errors import ArgumentError, DataError
-from i2i.data.base import TwoDomains
-from i2i.data.domains import KNOWN_SETS, known_set
-from i2i.data.paired import Paired
-from i2i.data.sides import find_splits
-from i2i.data.unpaired import Unpaired
+from i2i.data.finding.sides import find_splits
+from i2i.data.known.sets import KNOWN_SETS, known_set
+from i2i.data.pictures import Paired, Unpaired
+from i2i.data.two_domains import TwoDomains
 from i2i.images.files import to_uint8
 from tests.data.domain_folders import SMALL, plain, refusal, rng, save, side_by_side, two_folders, value_of
 

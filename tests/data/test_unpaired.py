@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from i2i.data.unpaired import Unpaired
+from i2i.data.pictures import Unpaired
 from tests.data.domain_folders import SMALL, rng, save, two_folders
 
 

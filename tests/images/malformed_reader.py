@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from i2i.core.errors import DataError
-from i2i.data.files import survey
+from i2i.data.finding.files import survey
 from i2i.images.codecs.label_files import read_labels
 from i2i.images.decoding import Refused
 from i2i.images.files import load_image

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from i2i.data.animals import draw_partners
+from i2i.data.drawn.animals import draw_partners
 from i2i.metrics.stripes import ground_change, stripe_energy
 
 SIDE = 64

@@ -1,0 +1,1 @@
+"""Geometry and colour, drawn anew for each item."""

@@ -1,0 +1,1 @@
+"""The embedded data set: pictures drawn from a seed, with a known truth."""

@@ -1,0 +1,1 @@
+"""Which files make up a data set: folders, halves, lists, classes, partners."""

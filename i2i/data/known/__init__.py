@@ -1,0 +1,1 @@
+"""The classic data sets: where they come from, and how they are laid out."""

@@ -1,0 +1,79 @@
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from i2i.data.loading.loader import Loader
+from i2i.data.loading.stream import BatchStream, SeededDataset
+
+
+def draws(stream):
+    return [draw for batch in stream for draw in batch]
+
+
+def test_every_image_is_drawn_once_a_pass():
+    passes = draws(BatchStream(length=7, batch_size=3, seed=0, start=0, stop=7))  # 21 draws: three passes
+    assert Counter(index for _, index in passes) == Counter(dict.fromkeys(range(7), 3))
+    assert [epoch for epoch, _ in passes] == [0] * 7 + [1] * 7 + [2] * 7
+    orders = [[index for epoch, index in passes if epoch == one] for one in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_batch_larger_than_the_data_is_full():
+    assert [len(batch) for batch in BatchStream(length=3, batch_size=8, seed=0, start=0, stop=2)] == [8, 8]
+
+
+def test_starting_late_continues_the_same_stream():
+    whole = draws(BatchStream(10, 4, seed=3, start=0, stop=12))
+    late = draws(BatchStream(10, 4, seed=3, start=5, stop=12))
+    assert late == whole[5 * 4 :]
+
+
+def test_ranks_share_each_batch():
+    whole = list(BatchStream(10, 4, seed=3, start=0, stop=6))
+    ranks = [list(BatchStream(10, 4, seed=3, start=0, stop=6, rank=rank, world_size=2)) for rank in range(2)]
+    assert [one + other for one, other in zip(*ranks, strict=True)] == whole
+
+
+def test_seeds_differ():
+    assert draws(BatchStream(50, 1, 0, 0, 50)) != draws(BatchStream(50, 1, 1, 0, 50))
+
+
+class Plain:
+    """A plugin's data set that knows nothing of generators and draws from the global ones."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        noise = [random.random(), float(np.random.rand()), float(torch.rand(()))]
+        return {"a": torch.tensor([index, *noise], dtype=torch.float64)}
+
+
+class WithGenerator(Plain):
+    def get(self, index, rng):
+        return {"a": torch.tensor([index, rng.random()], dtype=torch.float64)}
+
+
+@pytest.mark.parametrize("kind", [Plain, WithGenerator])
+def test_items_do_not_depend_on_the_number_of_workers(kind):
+    def load(workers):
+        stream = BatchStream(6, 2, seed=1, start=0, stop=6)
+        loader = Loader(SeededDataset(kind(), seed=1), workers)
+        return torch.cat([batch["a"] for batch in loader.batches(stream)])
+
+    alone = load(0)
+    assert torch.equal(alone, load(1))
+    assert torch.equal(alone, load(2))
+    assert len(torch.unique(alone[:, 1])) == 12  # another draw of the same image has other noise
+
+
+def test_swapping_exchanges_the_domains():
+    class Named:
+        def __getitem__(self, index):
+            return {"a": 1, "b": 2, "a_path": "one", "b_path": "two", "a_mask": 3, "apple": 4}
+
+    item = SeededDataset(Named(), seed=0, swap=True)[(0, 0)]
+    assert item == {"b": 1, "a": 2, "b_path": "one", "a_path": "two", "b_mask": 3, "apple": 4}
