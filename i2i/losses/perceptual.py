@@ -12,7 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from i2i.core.numerics import full_precision, without_autocast
-from i2i.losses.backbones import Backbone, Layers, choose_levels
+from i2i.networks.pretrained.backbones import Backbone, Layers, choose_levels
 
 
 class FeatureLoss(nn.Module, ABC):

@@ -11,7 +11,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from i2i.core.registry import Nested
-from i2i.networks.arguments import check_halvings
+from i2i.networks.blocks.arguments import check_halvings
 from i2i.networks.patchgan import PatchGANDiscriminator
 
 

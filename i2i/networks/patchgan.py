@@ -8,10 +8,10 @@ et al. (2018), anti-aliasing Zhang (2019), as in the published code of CUT.
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as parametrize_spectral_norm
 
-from i2i.networks.arguments import check_at_least, check_halvings
-from i2i.networks.initialization import Init, initialize
-from i2i.networks.layers import BlurDownsample, ConvBlock
-from i2i.networks.normalization import Norm, build_norm, needs_bias
+from i2i.networks.blocks.arguments import check_at_least, check_halvings
+from i2i.networks.blocks.initialization import Init, initialize
+from i2i.networks.blocks.layers import BlurDownsample, ConvBlock
+from i2i.networks.blocks.normalization import Norm, build_norm, needs_bias
 
 _LARGEST_MULTIPLIER = 8
 

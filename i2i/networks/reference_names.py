@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.core.errors import CheckpointError, first_of
-from i2i.networks.normalization import InstanceNorm2d
+from i2i.networks.blocks.normalization import InstanceNorm2d
 from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator

@@ -7,11 +7,11 @@ sizes of Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent
 
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_at_least, check_halvings, check_rate
-from i2i.networks.initialization import Init, initialize
-from i2i.networks.layers import BlurDownsample, ConvBlock, PaddedConv2d, ResidualBlock, Upsample, build_upsample
-from i2i.networks.normalization import Norm, build_norm, needs_bias
-from i2i.networks.padding import Padding
+from i2i.networks.blocks.arguments import check_at_least, check_halvings, check_rate
+from i2i.networks.blocks.initialization import Init, initialize
+from i2i.networks.blocks.layers import BlurDownsample, ConvBlock, PaddedConv2d, ResidualBlock, Upsample, build_upsample
+from i2i.networks.blocks.normalization import Norm, build_norm, needs_bias
+from i2i.networks.blocks.padding import Padding
 
 
 class ResNetGenerator(nn.Module):

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_at_least, check_halvings, check_rate
-from i2i.networks.initialization import Init, initialize
-from i2i.networks.layers import ConvBlock, Upsample, build_upsample
-from i2i.networks.normalization import Norm, build_norm, needs_bias
+from i2i.networks.blocks.arguments import check_at_least, check_halvings, check_rate
+from i2i.networks.blocks.initialization import Init, initialize
+from i2i.networks.blocks.layers import ConvBlock, Upsample, build_upsample
+from i2i.networks.blocks.normalization import Norm, build_norm, needs_bias
 
 _LARGEST_MULTIPLIER = 8
 _FIRST_LEVEL_WITH_DROPOUT = 4

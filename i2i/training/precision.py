@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from i2i.core.errors import I2IError
-from i2i.networks.convolution import FastConvolutions, pays
+from i2i.networks.kernels.convolution import FastConvolutions, pays
 
 
 def pick_device(name: str) -> torch.device:
@@ -38,8 +38,8 @@ class Precision:
     """The arithmetic of the networks; weights, losses and optimizers stay in float32.
 
     - ``fp32``: IEEE float32 and direct convolutions, the exact path, which the others follow within a tolerance.
-    - ``winograd``: float32 on a CPU, with convolutions by :mod:`i2i.networks.winograd` and, of few pixels, as
-      :mod:`i2i.networks.products`.
+    - ``winograd``: float32 on a CPU, with convolutions by :mod:`i2i.networks.kernels.winograd` and, of few pixels, as
+      :mod:`i2i.networks.kernels.products`.
     - ``tf32``: float32 on a GPU whose products keep 10 bits of mantissa (NVIDIA, from Ampere on).
     - ``bf16``, ``fp16``: mixed precision by autocast.
 

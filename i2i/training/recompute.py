@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from i2i.networks.convolution import active
+from i2i.networks.kernels.convolution import active
 from i2i.training.buffers import Snapshot
 
 

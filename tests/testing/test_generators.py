@@ -308,7 +308,7 @@ def test_the_global_random_state_is_left_alone():
 
 
 def test_instance_norm_of_torch_is_caught_where_it_is_wrong():
-    """The kernel's flaw that i2i.networks.normalization works around; a repaired torch makes this pass trivially."""
+    """The kernel's flaw that our normalization works around; a repaired torch makes this pass trivially."""
 
     class Normalised(Sound):
         min_size = 2

@@ -16,10 +16,10 @@ from typing import Literal
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_choice
-from i2i.networks.convolution import conv2d
-from i2i.networks.normalization import Norm, build_norm, needs_bias
-from i2i.networks.padding import Padding, pad
+from i2i.networks.blocks.arguments import check_choice
+from i2i.networks.blocks.normalization import Norm, build_norm, needs_bias
+from i2i.networks.blocks.padding import Padding, pad
+from i2i.networks.kernels.convolution import conv2d
 
 Upsample = Literal["transpose", "resize", "bilinear", "shuffle"]
 

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_choice
+from i2i.networks.blocks.arguments import check_choice
 
 Norm = Literal["instance", "batch", "group", "none"]
 

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.networks.arguments import check_choice, check_positive
-from i2i.networks.layers import ShuffleConv2d
+from i2i.networks.blocks.arguments import check_choice, check_positive
+from i2i.networks.blocks.layers import ShuffleConv2d
 
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from i2i.core.errors import ArgumentError, DataError
 from i2i.core.files.torch_files import load_torch_file
 from i2i.core.numerics import full_precision
-from i2i.losses.weights import check_weights, fetch_weights, pretrained_config
+from i2i.networks.pretrained.weights import check_weights, fetch_weights, pretrained_config
 
 Layers = dict[str, float] | list[int | str] | None
 _RANDOM_SEED = 0

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from i2i.core.errors import ArgumentError
-from i2i.losses import backbones
-from i2i.losses.backbones import Backbone
 from i2i.losses.perceptual import Perceptual, Style
-from i2i.losses.weights import check_weights
+from i2i.networks.pretrained import backbones
+from i2i.networks.pretrained.backbones import Backbone
+from i2i.networks.pretrained.weights import check_weights
 
 NAME = "test_resnet"
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from i2i.networks import products, winograd
-from i2i.networks.convolution import FastConvolutions, conv2d, pays
-from i2i.networks.padding import Padding, pad, unpad
+from i2i.networks.blocks.padding import Padding, pad, unpad
+from i2i.networks.kernels import products, winograd
+from i2i.networks.kernels.convolution import FastConvolutions, conv2d, pays
 from i2i.networks.unet import UNetGenerator
 
 MODES: tuple[Padding, ...] = ("reflect", "replicate", "zero")
@@ -301,7 +301,7 @@ def test_defaults_of_the_process_do_not_matter() -> None:
     with FastConvolutions(), torch.device("meta"):
         y = conv(x)
     assert distance(y, conv(x)) < 1e-4
-    script = "import torch\nwith torch.device('meta'): from i2i.networks.winograd import _IMAGE_2D\n"
+    script = "import torch\nwith torch.device('meta'): from i2i.networks.kernels.winograd import _IMAGE_2D\n"
     subprocess.run([sys.executable, "-c", script + "assert not _IMAGE_2D.is_meta"], check=True)
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from i2i.networks.padding import Padding, pad, unpad
+from i2i.networks.blocks.padding import Padding, pad, unpad
 
 MIN_CHANNELS = 32
 KEPT = 12 * (1 << 22)  # numbers of transformed kernels, 192 MB: those of one generator of CycleGAN

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
-from i2i.networks.initialization import initialize
-from i2i.networks.layers import BlurDownsample, PaddedConv2d, ResidualBlock, ShuffleConv2d, build_upsample
-from i2i.networks.padding import pad
+from i2i.networks.blocks.initialization import initialize
+from i2i.networks.blocks.layers import BlurDownsample, PaddedConv2d, ResidualBlock, ShuffleConv2d, build_upsample
+from i2i.networks.blocks.padding import pad
 
 
 @pytest.fixture

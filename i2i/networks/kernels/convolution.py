@@ -11,8 +11,8 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from i2i.networks import products, winograd
-from i2i.networks.padding import Padding, pad, unpad
+from i2i.networks.blocks.padding import Padding, pad, unpad
+from i2i.networks.kernels import products, winograd
 
 WIDE = 128  # channels
 

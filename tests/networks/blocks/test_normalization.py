@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.networks.normalization import GroupNorm2d, InstanceNorm2d, build_norm, needs_bias
+from i2i.networks.blocks.normalization import GroupNorm2d, InstanceNorm2d, build_norm, needs_bias
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}

@@ -1,0 +1,1 @@
+"""Networks with published weights, for losses and metrics."""
