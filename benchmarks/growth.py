@@ -105,8 +105,8 @@ def by_folder(args: argparse.Namespace) -> list[Row]:
     """Translates folders of 64-pixel images with the command, and reads the process's memory at its end."""
     import numpy as np
 
-    from i2i.bundle import save_bundle
     from i2i.images.files import save_image
+    from i2i.inference.bundle.bundle import save_bundle
 
     case = Case(size=64, channels=args.channels)
     experiment = case.experiment()

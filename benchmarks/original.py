@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from i2i.networks.reference_names import load_reference
+from i2i.inference.importing.reference_names import load_reference
 from i2i.training.updater import Updater
 
 FILES = (

@@ -40,7 +40,7 @@ from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
 from i2i.experiment import Experiment
 from i2i.images.files import save_image
-from i2i.networks.reference_names import to_reference
+from i2i.inference.importing.reference_names import to_reference
 from i2i.run import build_updater, scan
 from i2i.training.updater import Updater
 

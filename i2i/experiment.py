@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from i2i import checks
-from i2i.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.core.config.build import build, check_arguments, find_component
 from i2i.core.config.document import Node, load_config
 from i2i.core.errors import CheckpointError, ConfigError, Problem, shortened
@@ -24,6 +23,7 @@ from i2i.core.plugins import installed_version, owner_of
 from i2i.core.registry import LOSSES, PIPELINES
 from i2i.held_out import check_trackers, check_validation
 from i2i.images.codecs import codecs_of
+from i2i.inference.bundle.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
 from i2i.pipelines.base import Pipeline, WeightedLosses
 from i2i.trial import check_features, check_networks, try_step
 

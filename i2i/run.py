@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from i2i.bundle import save_bundle
 from i2i.core.errors import ConfigError, DataError, I2IError
 from i2i.core.plugins import installed_version
 from i2i.core.progress import say
@@ -18,6 +17,7 @@ from i2i.data.loading.caching import Cacheable, use_cache
 from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import SeededDataset
 from i2i.experiment import Experiment
+from i2i.inference.bundle.bundle import save_bundle
 from i2i.run_folder import Report, compare, differing, find_state, is_fork, make_folder, prepared, run_folder
 from i2i.training import distributed
 from i2i.training.compilation import Compilation

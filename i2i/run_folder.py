@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from i2i.bundle import read_info
 from i2i.core.config.document import dump
 from i2i.core.errors import CheckpointError, I2IError
 from i2i.core.files.atomic import remove_leftovers, write_bytes
 from i2i.core.files.locks import try_lock
+from i2i.inference.bundle.bundle import read_info
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints, load
 from i2i.training.settings import TrainerSettings

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i.bundle import BundleInfo, find_bundle, network_of, read_info
 from i2i.checks import Data, Problems
 from i2i.core.config.build import build, check_arguments, complete_arguments, failure, find_component, nested_components
 from i2i.core.config.document import Node, node_of
@@ -17,6 +16,7 @@ from i2i.core.errors import CheckpointError, ConfigError
 from i2i.core.meta import on_meta
 from i2i.core.plugins import owner_of
 from i2i.core.registry import REGISTRIES
+from i2i.inference.bundle.bundle import BundleInfo, find_bundle, network_of, read_info
 from i2i.pipelines.base import Channels, LossRole, NetworkRole, Pipeline, fitted
 
 

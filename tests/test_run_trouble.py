@@ -213,9 +213,9 @@ def test_a_plugin_data_set_reaches_processes_that_are_started_afresh(tmp_path):
 
 
 def test_the_bundle_names_the_plugin_that_was_run_not_what_became_of_the_file(repository, tmp_path):
-    from i2i.bundle import read_info
     from i2i.core.plugins import sha256
     from i2i.experiment import Experiment
+    from i2i.inference.bundle.bundle import read_info
     from i2i.run import train as run
 
     plugin = tmp_path / "mine.py"

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from i2i.bundle import load_bundle, read_state
 from i2i.cli import main
 from i2i.core.config.document import load_config
 from i2i.experiment import Experiment
+from i2i.inference.bundle.bundle import load_bundle, read_state
 from tests.bundles import make_bundle
 from tests.test_run import TINY, UNET, state_of, train
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from i2i.bundle import load_bundle
 from i2i.cli import main
 from i2i.data.drawn.dataset import Synthetic
 from i2i.data.loading.stream import SeededDataset
 from i2i.images.codecs import ImageCodec
+from i2i.inference.bundle.bundle import load_bundle
 from i2i.inference.translator import Translator
 from i2i.training.validation import Validation
 from tests.test_run import TINY, UNET, assert_same, log_of, state_of, train

@@ -18,8 +18,8 @@ from i2i.core.errors import I2IError, is_out_of_memory
 from i2i.core.progress import say
 
 if TYPE_CHECKING:
-    from i2i.importing.assembly import Model
-    from i2i.importing.networks import Imported
+    from i2i.inference.importing.assembly import Model
+    from i2i.inference.importing.networks import Imported
 
 HELP = "turn the weights of other projects into a bundle"
 _SUFFIX = ".safetensors"
@@ -70,11 +70,11 @@ def run(args: argparse.Namespace) -> int:
     """
     check_output(args.out, args.paths, args.overwrite)
 
-    from i2i.bundle import save_bundle
     from i2i.images.files import describe_os_error
-    from i2i.importing.architecture import Architectures
-    from i2i.importing.assembly import Policies, assemble
-    from i2i.importing.files import find_sources
+    from i2i.inference.bundle.bundle import save_bundle
+    from i2i.inference.importing.architecture import Architectures
+    from i2i.inference.importing.assembly import Policies, assemble
+    from i2i.inference.importing.files import find_sources
 
     sources, notes = find_sources(args.paths, args.epoch)
     policies = Policies(args.norm_policy, args.dropout, args.direction)

@@ -21,11 +21,11 @@ from i2i.core.errors import I2IError, printable
 from i2i.core.progress import say
 
 if TYPE_CHECKING:
-    from i2i.inference.folders import Tally
-    from i2i.inference.inputs import Inputs
-    from i2i.inference.jobs import Options
-    from i2i.inference.manifest import Refusals
-    from i2i.inference.targets import Target
+    from i2i.inference.jobs.folders import Tally
+    from i2i.inference.jobs.inputs import Inputs
+    from i2i.inference.jobs.jobs import Options
+    from i2i.inference.jobs.manifest import Refusals
+    from i2i.inference.jobs.targets import Target
     from i2i.inference.translator import Translator
 
 HELP = "translate images with a trained model"
@@ -72,9 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.inference.inputs import find_inputs, no_images
-    from i2i.inference.jobs import Options
-    from i2i.inference.targets import find_target
+    from i2i.inference.jobs.inputs import find_inputs, no_images
+    from i2i.inference.jobs.jobs import Options
+    from i2i.inference.jobs.targets import find_target
 
     # All that can be wrong without a model comes first: loading torch takes seconds.
     format = _check_options(args)
@@ -115,7 +115,7 @@ def _check_options(args: argparse.Namespace) -> str | None:
 
 
 def _check_quality(quality: int | None, format: str) -> None:
-    from i2i.inference.targets import LOSSY
+    from i2i.inference.jobs.targets import LOSSY
 
     if quality is None:
         return
@@ -127,15 +127,15 @@ def _check_quality(quality: int | None, format: str) -> None:
 
 def _load_model(args: argparse.Namespace) -> tuple[list["Translator"], str]:
     """Loads the model, once a device; returns its file's SHA-256 as well."""
-    from i2i.bundle_place import find_bundle
     from i2i.core.plugins import sha256
+    from i2i.inference.bundle.place import find_bundle
 
     path = find_bundle(args.model, args.best)
     with ThreadPoolExecutor(1) as pool:
         while True:
             before = _identity(path)
             reading = pool.submit(sha256, path)  # while torch is imported
-            from i2i.inference.lanes import devices_of
+            from i2i.inference.jobs.lanes import devices_of
             from i2i.inference.translator import Translator
 
             options = {"precision": args.precision, "max_pixels": max_pixels(args), "plugins": args.plugin}
@@ -163,10 +163,10 @@ def _translate(
     """Translates all images and reports; ``unreadable`` fills while ``folders`` are walked."""
     from i2i.core.progress import Progress
     from i2i.core.signals import StopRequest
-    from i2i.inference.folders import FolderTranslation
-    from i2i.inference.jobs import Files, name_jobs
-    from i2i.inference.manifest import Manifest, Refusals
-    from i2i.inference.precisions import PrecisionChoice, counts_as_done, recorded_precision
+    from i2i.inference.jobs.folders import FolderTranslation
+    from i2i.inference.jobs.jobs import Files, name_jobs
+    from i2i.inference.jobs.manifest import Manifest, Refusals
+    from i2i.inference.jobs.precisions import PrecisionChoice, counts_as_done, recorded_precision
 
     translator = translators[0]
     info, direction = translator.info, options.direction

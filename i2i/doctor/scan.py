@@ -12,7 +12,7 @@ import numpy as np
 
 from i2i.doctor.look import DIGEST_BYTES, Look, Reader
 from i2i.doctor.subject import Group, Subject
-from i2i.inference.reading import read_ahead, usable_cores
+from i2i.inference.jobs.reading import read_ahead, usable_cores
 
 _BATCH = 16  # files that a thread looks at before it reports
 _USABLE, _GRAY, _FLAT = 1, 2, 4

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from i2i.bundle import BundleInfo, find_bundle, load_bundle
 from i2i.core.errors import DataError, I2IError
 from i2i.images.codecs import Codec
 from i2i.images.decoding import MAX_PIXELS, Refused
+from i2i.inference.bundle.bundle import BundleInfo, find_bundle, load_bundle
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.pipelines.policy import depends_on_batch, translating
 from i2i.training.precision import Precision, pick_device
@@ -37,7 +37,7 @@ class Translator:
         pipeline: The bundle's networks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: See :class:`i2i.training.precision.Precision`; ``auto`` is ``fp32``, which is exact: only for many
-            images a calibration is worth its time (:mod:`i2i.inference.calibration`).
+            images a calibration is worth its time (:mod:`i2i.inference.jobs.calibration`).
         max_pixels: Files whose header claims more are refused before they are decoded.
 
     Attributes:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from i2i.bundle import BundleInfo
 from i2i.core.plugins import installed_version
+from i2i.inference.bundle.bundle import BundleInfo
 from i2i.report.axes import format_number
 from i2i.report.history import History, Series, group_of
 

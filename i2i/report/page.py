@@ -17,11 +17,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from i2i.bundle import BundleInfo, read_info
 from i2i.core.config.document import parse_file
 from i2i.core.errors import DataError, I2IError
 from i2i.core.files.atomic import write_bytes
 from i2i.images.files import load_image
+from i2i.inference.bundle.bundle import BundleInfo, read_info
 from i2i.report import charts, facts
 from i2i.report.embedding import Embedded, embed
 from i2i.report.history import read_history

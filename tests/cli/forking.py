@@ -84,7 +84,7 @@ def serve():
 
     torch.set_num_threads(1)
     importlib.import_module("cv2")
-    importlib.import_module("i2i.inference.folders").Translator.load(sys.argv[1])  # imports what any job needs
+    importlib.import_module("i2i.inference.jobs.folders").Translator.load(sys.argv[1])  # imports what any job needs
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

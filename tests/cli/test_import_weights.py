@@ -10,12 +10,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from i2i.bundle import load_bundle, read_info
 from i2i.cli import main
 from i2i.experiment import Experiment
-from i2i.networks.reference_names import to_reference
+from i2i.inference.bundle.bundle import load_bundle, read_info
+from i2i.inference.importing.reference_names import to_reference
 from tests.bundles import REPOSITORY, make_image, pixels
-from tests.importing.checkpoints import OPTIONS, patchgan, resnet, save, save_cyclegan, unet
+from tests.inference.importing.checkpoints import OPTIONS, patchgan, resnet, save, save_cyclegan, unet
 
 CYCLEGAN = REPOSITORY / "configs/tiny/cyclegan.yaml"
 PIX2PIX = REPOSITORY / "configs/tiny/pix2pix.yaml"
@@ -378,7 +378,9 @@ def test_values_that_are_no_numbers_are_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
 )
-@pytest.mark.parametrize("where", ["i2i.importing.assembly.import_network", "i2i.bundle.save_bundle"])
+@pytest.mark.parametrize(
+    "where", ["i2i.inference.importing.assembly.import_network", "i2i.inference.bundle.bundle.save_bundle"]
+)
 def test_too_little_memory_is_told(tmp_path, capsys, monkeypatch, where, error):
     def full(*_):
         raise error

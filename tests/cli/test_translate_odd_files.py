@@ -116,7 +116,7 @@ def test_folders_that_cannot_be_read_do_not_end_the_job(model, photos, tmp_path,
 
 
 def test_a_full_disk_ends_the_job_early(model, tmp_path, monkeypatch, capsys):
-    from i2i.inference import jobs
+    from i2i.inference.jobs import jobs
 
     def full(path, array, *arguments, **options):
         raise OSError(28, "No space left on device")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.inference import calibration
+from i2i.inference.jobs import calibration
 from i2i.inference.translator import Translator
 from i2i.training.precision import Precision
 from tests.bundles import make_image, pixels

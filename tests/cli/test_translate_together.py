@@ -10,7 +10,7 @@ import pytest
 
 from i2i.core.plugins import sha256
 from i2i.images.codecs import ImageCodec
-from i2i.inference.targets import Target
+from i2i.inference.jobs.targets import Target
 from tests.bundles import make_image
 from tests.cli.translating import check_end, check_truth, lines, refusals, seen, translate
 

@@ -11,10 +11,10 @@ import subprocess
 import pytest
 
 from i2i.core.plugins import sha256
-from i2i.inference.jobs import Files
+from i2i.inference.jobs.jobs import Files
 from tests.bundles import make_image, pixels
 from tests.cli.translating import check_end, check_truth, contents, lines, refusals, seen, translate
-from tests.test_hostile_bundles import ESCAPE, assemble, parts
+from tests.inference.bundle.test_hostile_bundles import ESCAPE, assemble, parts
 
 GIVEN_UP = r"given up after \d+ failures in a row, the last one: its translation cannot be written: "
 
@@ -146,7 +146,7 @@ def test_an_output_that_is_removed_under_the_job(model, expected, tmp_path, monk
             shutil.rmtree(out)
         return write(*arguments)
 
-    monkeypatch.setattr("i2i.inference.folders.usable_cores", lambda: 1)
+    monkeypatch.setattr("i2i.inference.jobs.folders.usable_cores", lambda: 1)
     monkeypatch.setattr(Files, "write", remove)
     assert translate(model, tmp_path / "in", out) == 1
     assert re.search(GIVEN_UP + r"the folder, or \.i2i in it, was removed meanwhile", capsys.readouterr().err)

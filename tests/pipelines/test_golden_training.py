@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from i2i.inference.importing.reference_names import load_reference
 from i2i.losses.adversarial import LSGAN, Vanilla
 from i2i.losses.pixel import L1
 from i2i.networks.patchgan import PatchGANDiscriminator
-from i2i.networks.reference_names import load_reference
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
 from i2i.pipelines.base import WeightedLosses

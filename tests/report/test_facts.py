@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2i.bundle import save_bundle
+from i2i.inference.bundle.bundle import save_bundle
 from i2i.report import facts
 from i2i.report.history import read_history
 from i2i.report.page import write_report

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.bundle import save_bundle
 from i2i.cli import main
 from i2i.core.errors import DataError, I2IError
 from i2i.data.drawn.dataset import Synthetic
 from i2i.experiment import Experiment
+from i2i.inference.bundle.bundle import save_bundle
 from i2i.report.pictures import collect_pictures
 from tests.bundles import REPOSITORY
 from tests.report.pages import smooth_image

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from i2i.bundle import BundleInfo
 from i2i.core.errors import CheckpointError, I2IError
 from i2i.core.plugins import installed_version, owner_of
 from i2i.core.registry import GENERATORS, PIPELINES
 from i2i.images.codecs import ImageCodec
-from i2i.importing.architecture import OPTION, Architectures
-from i2i.importing.files import Source, read_tensors
-from i2i.importing.networks import Imported, import_network
-from i2i.importing.options import read_options
-from i2i.importing.recognition import Shapes, what_else
+from i2i.inference.bundle.bundle import BundleInfo
+from i2i.inference.importing.architecture import OPTION, Architectures
+from i2i.inference.importing.files import Source, read_tensors
+from i2i.inference.importing.networks import Imported, import_network
+from i2i.inference.importing.options import read_options
+from i2i.inference.importing.recognition import Shapes, what_else
 from i2i.pipelines.base import Direction, Pipeline
 
 # The original's G_A translates A to B and D_A judges B; the paper calls them G and D_Y.

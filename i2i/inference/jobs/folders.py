@@ -17,12 +17,12 @@ import numpy as np
 from i2i.core.errors import is_out_of_memory
 from i2i.images.decoding import Refused
 from i2i.images.files import describe_os_error
-from i2i.inference.calibration import CALIBRATION_IMAGES
-from i2i.inference.jobs import Files, Job, Loaded, Options
-from i2i.inference.lanes import Lanes
-from i2i.inference.manifest import Refusals
-from i2i.inference.precisions import PrecisionChoice
-from i2i.inference.reading import read_ahead, usable_cores
+from i2i.inference.jobs.calibration import CALIBRATION_IMAGES
+from i2i.inference.jobs.jobs import Files, Job, Loaded, Options
+from i2i.inference.jobs.lanes import Lanes
+from i2i.inference.jobs.manifest import Refusals
+from i2i.inference.jobs.precisions import PrecisionChoice
+from i2i.inference.jobs.reading import read_ahead, usable_cores
 from i2i.inference.translator import Translator
 
 THREADS = 16  # at most, that read, and that write

@@ -12,10 +12,10 @@ from i2i.core.errors import CheckpointError, ConfigError, first_of
 from i2i.core.meta import filled, on_meta
 from i2i.core.plugins import owner_of
 from i2i.core.registry import GENERATORS, REGISTRIES
-from i2i.importing.architecture import OPTION, Architectures, placed
-from i2i.importing.files import Source
-from i2i.importing.recognition import Guess, recognise
-from i2i.networks.reference_names import NUM_SHOWN, Fitted, fit_reference, reference_layers, rename
+from i2i.inference.importing.architecture import OPTION, Architectures, placed
+from i2i.inference.importing.files import Source
+from i2i.inference.importing.recognition import Guess, recognise
+from i2i.inference.importing.reference_names import NUM_SHOWN, Fitted, fit_reference, reference_layers, rename
 
 
 @dataclass

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from i2i.inference.reading import read_ahead
+from i2i.inference.jobs.reading import read_ahead
 
 
 def sleepy(number):

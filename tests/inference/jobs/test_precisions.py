@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from i2i.inference.jobs import Options
-from i2i.inference.manifest import Manifest
-from i2i.inference.precisions import counts_as_done, recorded_precision
+from i2i.inference.jobs.jobs import Options
+from i2i.inference.jobs.manifest import Manifest
+from i2i.inference.jobs.precisions import counts_as_done, recorded_precision
 
 OPTIONS = Options("a2b")
 

@@ -17,8 +17,6 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from i2i.bundle_files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
-from i2i.bundle_place import FOREIGN, find_bundle
 from i2i.core.config.build import constructor_arguments, nested_components, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.errors import CheckpointError, RegistryError, shortened
@@ -26,6 +24,8 @@ from i2i.core.meta import filled, limited, on_meta
 from i2i.core.plugins import installed_version, load_plugin_file, loaded_files
 from i2i.core.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
 from i2i.images.codecs import Codec, ImageCodec, codec_of
+from i2i.inference.bundle.files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
+from i2i.inference.bundle.place import FOREIGN, find_bundle
 from i2i.pipelines.base import Direction, Pipeline
 
 __all__ = [

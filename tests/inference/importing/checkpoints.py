@@ -2,8 +2,8 @@
 
 import torch
 
+from i2i.inference.importing.reference_names import to_reference
 from i2i.networks.patchgan import PatchGANDiscriminator
-from i2i.networks.reference_names import to_reference
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
 

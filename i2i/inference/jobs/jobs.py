@@ -14,10 +14,10 @@ from i2i.core.errors import DataError
 from i2i.images.codecs import Codec, Half
 from i2i.images.decoding import Refused
 from i2i.images.files import describe_os_error, save_image
-from i2i.inference.inputs import Refuse
-from i2i.inference.manifest import Manifest
-from i2i.inference.targets import LOSSY, Target, folded, output_names
-from i2i.inference.workshop import WORKSHOPS, Workshop
+from i2i.inference.jobs.inputs import Refuse
+from i2i.inference.jobs.manifest import Manifest
+from i2i.inference.jobs.targets import LOSSY, Target, folded, output_names
+from i2i.inference.jobs.workshop import WORKSHOPS, Workshop
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def name_jobs(
 
     Args:
         root: What the folders' names are relative to.
-        folders: As :meth:`i2i.inference.inputs.Inputs.folders` yields them.
+        folders: As :meth:`i2i.inference.jobs.inputs.Inputs.folders` yields them.
         target: Where the translations go.
         folds_case: Whether their folder takes names that differ only by case for the same.
         refuse: Receives the images that it would mix up.

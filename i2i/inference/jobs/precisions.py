@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from i2i.inference.calibration import EXACT, Calibration
-from i2i.inference.jobs import Options
+from i2i.inference.jobs.calibration import EXACT, Calibration
+from i2i.inference.jobs.jobs import Options
 from i2i.inference.translator import Translator
 from i2i.training.precision import Precision
 

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from i2i.core.errors import CheckpointError
-from i2i.importing.files import find_sources, read_tensors
-from i2i.importing.options import read_options
+from i2i.inference.importing.files import find_sources, read_tensors
+from i2i.inference.importing.options import read_options
 from tests.bundles import make_bundle
-from tests.importing.checkpoints import OPTIONS, resnet, save
+from tests.inference.importing.checkpoints import OPTIONS, resnet, save
 
 WEIGHTS = {"model.1.weight": torch.arange(6.0).reshape(2, 3), "model.1.bias": torch.zeros(2)}
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from i2i.images.codecs import ImageCodec
 from i2i.images.decoding import Refused
-from i2i.inference import folders
-from i2i.inference.folders import FolderTranslation
-from i2i.inference.jobs import Files, Job, Loaded, Options
-from i2i.inference.manifest import Manifest, Refusals
-from i2i.inference.workshop import Workshop
+from i2i.inference.jobs import folders
+from i2i.inference.jobs.folders import FolderTranslation
+from i2i.inference.jobs.jobs import Files, Job, Loaded, Options
+from i2i.inference.jobs.manifest import Manifest, Refusals
+from i2i.inference.jobs.workshop import Workshop
 from i2i.training.precision import Precision
 from tests.bundles import make_image, pixels
 

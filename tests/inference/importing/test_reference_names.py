@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from i2i.core.errors import CheckpointError
-from i2i.networks.patchgan import PatchGANDiscriminator
-from i2i.networks.reference_names import (
+from i2i.inference.importing.reference_names import (
     fit_reference,
     load_reference,
     patchgan_layers,
@@ -17,6 +16,7 @@ from i2i.networks.reference_names import (
     to_reference,
     unet_layers,
 )
+from i2i.networks.patchgan import PatchGANDiscriminator
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
 

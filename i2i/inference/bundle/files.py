@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from i2i.bundle_place import FOREIGN
 from i2i.core.errors import CheckpointError
 from i2i.core.files.atomic import write_bytes
+from i2i.inference.bundle.place import FOREIGN
 
 MAX_HEADER = 1 << 23  # bytes; that of a thousand tensors has 0.1 MB
 _MAX_DEPTH = 50

@@ -11,8 +11,8 @@ import numpy as np
 from i2i.core.errors import DataError
 from i2i.images.codecs import Codec
 from i2i.images.files import WRITERS, describe_os_error, save_image
-from i2i.inference.inputs import Inputs
-from i2i.inference.workshop import Workshop
+from i2i.inference.jobs.inputs import Inputs
+from i2i.inference.jobs.workshop import Workshop
 
 LOSSY = frozenset(("jpg", "jpeg", "webp", "avif"))
 

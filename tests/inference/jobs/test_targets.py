@@ -9,9 +9,9 @@ import pytest
 
 from i2i.core.errors import DataError
 from i2i.images.codecs import ImageCodec
-from i2i.inference.inputs import find_inputs
-from i2i.inference.jobs import name_jobs
-from i2i.inference.targets import Target, find_target, folded, output_names
+from i2i.inference.jobs.inputs import find_inputs
+from i2i.inference.jobs.jobs import name_jobs
+from i2i.inference.jobs.targets import Target, find_target, folded, output_names
 
 
 def named(*names):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from i2i.core.errors import I2IError
-from i2i.inference.lanes import Lanes, devices_of
+from i2i.inference.jobs.lanes import Lanes, devices_of
 from i2i.training.precision import Precision
 
 

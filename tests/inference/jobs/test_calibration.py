@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from i2i.images.codecs import ImageCodec, LabelClass, LabelCodec
-from i2i.inference import calibration
-from i2i.inference.calibration import Calibration
+from i2i.inference.jobs import calibration
+from i2i.inference.jobs.calibration import Calibration
 from i2i.training.precision import Precision
 
 CPU = torch.device("cpu")

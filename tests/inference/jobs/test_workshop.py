@@ -11,8 +11,8 @@ import pytest
 
 from i2i.core.errors import DataError
 from i2i.core.files.locks import locked, try_lock
-from i2i.inference import workshop as module
-from i2i.inference.workshop import Workshop
+from i2i.inference.jobs import workshop as module
+from i2i.inference.jobs.workshop import Workshop
 
 
 def listing(folder):
@@ -31,7 +31,7 @@ def test_it_is_gone_with_the_job(tmp_path):
 def test_what_a_killed_job_has_left_is_removed_and_no_more(tmp_path):
     code = f"""if True:
         import os, pathlib
-        from i2i.inference.workshop import Workshop
+        from i2i.inference.jobs.workshop import Workshop
         Workshop(pathlib.Path({str(tmp_path)!r})).part().touch()
         os._exit(1)"""
     subprocess.run([sys.executable, "-c", code], check=False)

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from i2i.bundle import load_bundle, read_info
 from i2i.cli import main
 from i2i.core.errors import CheckpointError
+from i2i.inference.bundle.bundle import load_bundle, read_info
 from tests.test_run import train
 
 
@@ -153,5 +153,7 @@ def test_a_folder_without_a_model_says_what_it_expected(tmp_path, capsys):
 
 def test_where_a_bundle_lies_is_told_without_torch():
     """Its file is read and hashed while torch is imported."""
-    code = "import sys, i2i.bundle_place, i2i.core.plugins; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import sys, i2i.inference.bundle.place, i2i.core.plugins\nsys.exit(bool({'torch', 'numpy'} & {*sys.modules}))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from i2i.core.errors import DataError
-from i2i.inference.manifest import Manifest, Refusals
+from i2i.inference.jobs.manifest import Manifest, Refusals
 
 OPTIONS = {"direction": "a2b", "format": "png"}
 
@@ -110,7 +110,7 @@ def test_what_is_about_to_be_replaced_is_done_by_nobody_and_listed_all_the_same(
 @pytest.mark.parametrize("few", [1, 3, 1 << 16])
 def test_however_long_the_list_the_last_line_counts(few, tmp_path, monkeypatch):
     """In memory the older part is a sorted array, the latest a dictionary."""
-    monkeypatch.setattr("i2i.inference.manifest._FEW", few)
+    monkeypatch.setattr("i2i.inference.jobs.manifest._FEW", few)
     manifest, expected = opened(tmp_path / "manifest.jsonl"), {}
     writer = opened(tmp_path / "manifest.jsonl")
     for index in range(60):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from i2i.core.errors import DataError
-from i2i.inference.inputs import find_inputs
+from i2i.inference.jobs.inputs import find_inputs
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
-from i2i.importing.recognition import recognise, what_else
-from i2i.networks.reference_names import to_reference
-from tests.importing.checkpoints import patchgan, resnet, unet
+from i2i.inference.importing.recognition import recognise, what_else
+from i2i.inference.importing.reference_names import to_reference
+from tests.inference.importing.checkpoints import patchgan, resnet, unet
 
 # What the golden files were built with, as our arguments.
 GOLDEN = {

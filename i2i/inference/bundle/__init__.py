@@ -1,0 +1,1 @@
+"""The file that a trained model is: written, read, found."""

@@ -1,0 +1,1 @@
+"""Folders of images, translated once and whole, whatever happens meanwhile."""
