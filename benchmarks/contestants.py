@@ -26,9 +26,9 @@ from torch import nn
 sys.path.insert(0, str(ROOT))
 
 from i2i.core.errors import I2IError
-from i2i.experiment import Experiment
 from i2i.inference.translator import Translator
-from i2i.plan.rehearsal import build, fill_pools, random_batch
+from i2i.run.experiment import Experiment
+from i2i.run.plan.rehearsal import build, fill_pools, random_batch
 from i2i.training.compilation import Compilation
 from i2i.training.precision import Precision
 

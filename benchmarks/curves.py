@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT))
 
 from i2i.core.errors import I2IError
 from i2i.data.loading.stream import BatchStream, SeededDataset
-from i2i.experiment import Experiment
-from i2i.plan.rehearsal import build
-from i2i.run import scan, train
+from i2i.run.experiment import Experiment
+from i2i.run.plan.rehearsal import build
+from i2i.run.start import scan, train
 from i2i.training.precision import Precision, pick_device
 
 CONFIG = ROOT / "configs/cyclegan_horse2zebra.yaml"

@@ -33,9 +33,9 @@ from PIL import Image
 sys.path.insert(0, str(ROOT))
 
 from i2i.data.drawn.dataset import Synthetic
-from i2i.experiment import Experiment
 from i2i.images.files import to_uint8
 from i2i.inference.bundle.bundle import save_bundle
+from i2i.run.experiment import Experiment
 
 COUNT = 500
 SIZE = 256

@@ -29,9 +29,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from i2i.verification.child import train_until  # noqa: E402
-from i2i.verification.comparison import compare_runs, entries_of  # noqa: E402
-from i2i.verification.moments import Moment, was_killed  # noqa: E402
+from i2i.run.proof.child import train_until  # noqa: E402
+from i2i.run.proof.comparison import compare_runs, entries_of  # noqa: E402
+from i2i.run.proof.moments import Moment, was_killed  # noqa: E402
 
 STEPS = 24
 COMMON = f"""trainer.steps={STEPS} trainer.checkpoint_every=2 trainer.sample_every=6 trainer.log_every=1 data.length=7
@@ -209,7 +209,7 @@ def preload() -> None:
     import torch._dynamo
     from torch.utils.tensorboard import SummaryWriter  # noqa: F401
 
-    import i2i.report.run  # noqa: F401
+    import i2i.run.report.run  # noqa: F401
 
     torch.set_num_threads(1)
     tasks = Path("/proc/self/task")

@@ -129,8 +129,8 @@ def _peak(process: int) -> float:
 
 def prepare(place: Path, count: int) -> None:
     """Writes the files and a tiny model."""
-    from i2i.experiment import Experiment
     from i2i.inference.bundle.bundle import save_bundle
+    from i2i.run.experiment import Experiment
 
     overrides = ["generator.base_channels=4", "generator.num_blocks=1"]
     experiment = Experiment.load(ROOT / "configs/tiny/cyclegan.yaml", overrides)

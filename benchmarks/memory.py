@@ -100,8 +100,8 @@ def foretell(arguments: list[str], steps: int) -> dict[str, Any]:
     """Foretells the growth from before the first step."""
     import torch
 
-    from i2i.experiment import Experiment
-    from i2i.plan.forecast import forecast
+    from i2i.run.experiment import Experiment
+    from i2i.run.plan.forecast import forecast
 
     plan = forecast(Experiment.load(arguments[0], arguments[1:]), torch.device("cpu"))
     tensors = sum(size for kind, size in plan.parts.items() if kind not in ("heap", "kernels"))
@@ -116,8 +116,8 @@ def take(arguments: list[str], steps: int) -> dict[str, Any]:
     """Takes real steps and measures the growth."""
     import torch
 
-    from i2i.experiment import Experiment
-    from i2i.plan.rehearsal import build, fill_pools, random_batch
+    from i2i.run.experiment import Experiment
+    from i2i.run.plan.rehearsal import build, fill_pools, random_batch
 
     experiment = Experiment.load(arguments[0], arguments[1:])
     updater = build(experiment, torch.device("cpu"))

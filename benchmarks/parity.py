@@ -38,10 +38,10 @@ from i2i.core.errors import DataError, I2IError
 from i2i.data.drawn.dataset import Synthetic
 from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
-from i2i.experiment import Experiment
 from i2i.images.files import save_image
 from i2i.inference.importing.reference_names import to_reference
-from i2i.run import build_updater, scan
+from i2i.run.experiment import Experiment
+from i2i.run.start import build_updater, scan
 from i2i.training.updater import Updater
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

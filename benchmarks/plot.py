@@ -8,7 +8,7 @@ from pathlib import Path
 from hardware import ROOT  # noqa: F401  # puts the repository on the path
 
 from i2i.core.files.atomic import write_atomically
-from i2i.report.axes import Axis, format_number, value_axis
+from i2i.run.report.axes import Axis, format_number, value_axis
 
 WIDTH, HEIGHT = 380, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 362, 44, 236

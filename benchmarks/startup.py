@@ -25,8 +25,8 @@ from PIL import Image
 
 sys.path.insert(0, str(ROOT))
 
-from i2i.experiment import Experiment
 from i2i.inference.bundle.bundle import save_bundle
+from i2i.run.experiment import Experiment
 
 SIZE = 256
 _LEAST = """

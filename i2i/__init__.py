@@ -7,7 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from i2i.api import train
     from i2i.core.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError
     from i2i.core.registry import (
         DATASETS,
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     )
     from i2i.inference.translator import Translator
     from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
+    from i2i.run.api import train
 
 _HOMES = {
-    "api": ["train"],
+    "run.api": ["train"],
     "core.errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError"],
     "inference.translator": ["Translator"],
     "pipelines.base": ["Channels", "LossRole", "NetworkRole", "Phase", "Pipeline", "Terms", "View"],

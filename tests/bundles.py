@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from i2i.experiment import Experiment
 from i2i.inference.bundle.bundle import save_bundle
+from i2i.run.experiment import Experiment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from i2i.cli import main
-from i2i.experiment import Experiment
+from i2i.run.experiment import Experiment
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))

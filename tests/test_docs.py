@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from i2i.checks import make_data
 from i2i.cli import COMMANDS, main
 from i2i.core.config.document import load_config, parse
 from i2i.core.registry import REGISTRIES
 from i2i.data.known.sources import SOURCES
-from i2i.experiment import Experiment
-from i2i.interchange import choices, combinations, table
-from i2i.schema import config_schema
+from i2i.run.checks import make_data
+from i2i.run.experiment import Experiment
+from i2i.run.reference.interchange import choices, combinations, table
+from i2i.run.reference.schema import config_schema
 from tests.bundles import make_bundle, make_image
 from tests.conftest import REPOSITORY
 

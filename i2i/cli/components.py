@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         load_plugin_file(plugin)
     if args.markdown:
         from i2i.cli.output import write_text
-        from i2i.reference import reference
+        from i2i.run.reference.page import reference
 
         write_text(reference(plugins=not args.no_plugins), args.out)
     elif args.kind is None:
@@ -51,7 +51,7 @@ def _describe(kind: str, name: str) -> str:
     import inspect
 
     from i2i.core.registry import registry_of
-    from i2i.documentation import FROM_DATA, arguments_of
+    from i2i.run.reference.documentation import FROM_DATA, arguments_of
 
     registry = registry_of(kind)
     component, entry = registry.get(name), registry.entry(name)

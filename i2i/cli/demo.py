@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         shown = ", ".join(configs) or "none: the demo needs a checkout of the repository"
         raise I2IError(f"no demo is named {' '.join(names)!r}{did_you_mean(names[0], configs)}", [f"demos: {shown}"])
 
-    from i2i.experiment import Experiment
-    from i2i.run import train
-    from i2i.run_folder import run_folder
+    from i2i.run.experiment import Experiment
+    from i2i.run.folder import run_folder
+    from i2i.run.start import train
 
     experiment = Experiment.load(configs[names[0]], [*overrides, f"trainer.seed={args.seed}"])
     folder = run_folder(experiment.name, args.out, "never")
@@ -83,10 +83,10 @@ def _configs() -> Path:
 def _show(name: "Domain", size: int, folder: Path) -> int:
     """Translates held-out images, judges the translations and says where they are."""
     from i2i.cli import main
-    from i2i.cli.judges import JUDGES
     from i2i.core.files.atomic import write_bytes
     from i2i.data.drawn.dataset import Synthetic, write_split
     from i2i.images.files import load_image
+    from i2i.run.demo.judges import JUDGES
 
     demo = DEMOS[name]
     dataset = Synthetic(name, size, HELD_OUT, "test", demo.paired)

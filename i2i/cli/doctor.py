@@ -18,7 +18,7 @@ from i2i.cli.pixels import add_max_pixels, max_pixels
 from i2i.core.progress import Progress, say
 
 if TYPE_CHECKING:
-    from i2i.doctor.subject import Subject
+    from i2i.run.doctor.subject import Subject
 
 HELP = "examine a data set's files before training"
 
@@ -37,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from i2i.cli.output import write_text
     from i2i.core.errors import DataError, I2IError
-    from i2i.doctor.duplicates import find_duplicates
-    from i2i.doctor.quiet import quiet_libraries
-    from i2i.doctor.report import as_json, facts, text
-    from i2i.doctor.rules import judge, plural
-    from i2i.doctor.scan import scan
+    from i2i.run.doctor.duplicates import find_duplicates
+    from i2i.run.doctor.quiet import quiet_libraries
+    from i2i.run.doctor.report import as_json, facts, text
+    from i2i.run.doctor.rules import judge, plural
+    from i2i.run.doctor.scan import scan
 
     if args.json and not args.json.absolute().parent.is_dir():  # known before an hour has been spent
         raise I2IError(f"--json {args.json}: no folder {str(args.json.absolute().parent)!r}")
@@ -78,11 +78,11 @@ def _find(arguments: list[str]) -> "Subject":
         raise I2IError(f"expected one DATA, got {', '.join(places) or 'none'}")
     path = Path(places[0]).expanduser()
     if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
-        from i2i.doctor.configured import examine_config
+        from i2i.run.doctor.configured import examine_config
 
         return examine_config(str(path), overrides)
     if overrides:
         raise I2IError(f"{overrides[0]}: only a YAML has keys to override, not {places[0]}")
-    from i2i.doctor.subject import examine_path
+    from i2i.run.doctor.subject import examine_path
 
     return examine_path(path)

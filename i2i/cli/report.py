@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         raise I2IError(f"{folder}: not a run folder, which holds config.yaml and log.jsonl")
 
     from i2i.images.files import describe_os_error
-    from i2i.report.run import report_folder
+    from i2i.run.report.run import report_folder
 
     try:
         path = report_folder(folder, args.device, args.pictures)

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     from i2i.cli.output import write_text
     from i2i.core.plugins import load_plugin_file
-    from i2i.schema import config_schema
+    from i2i.run.reference.schema import config_schema
 
     for plugin in args.plugin:
         load_plugin_file(plugin)

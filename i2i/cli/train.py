@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:
     from i2i.cli.offer import offer_download
     from i2i.core.errors import I2IError
-    from i2i.experiment import Experiment
-    from i2i.run import train
+    from i2i.run.experiment import Experiment
+    from i2i.run.start import train
     from i2i.training import distributed
 
     with distributed.agreeing():
@@ -60,7 +60,7 @@ def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:
         if args.no_measure and not args.dry_run:
             raise I2IError("--no-measure: goes with --dry-run")
     if args.dry_run:
-        from i2i.plan import describe_plan
+        from i2i.run.plan import describe_plan
 
         for line in describe_plan(experiment, is_measured=not args.no_measure) if distributed.is_main() else ():
             print(line, flush=True)

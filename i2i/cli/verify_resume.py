@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     config, overrides = one_config(args)
     if args.out == "":
         raise I2IError("--out: is empty", ["leave it out for a temporary folder"])
-    from i2i.verification.resume import Proof
+    from i2i.run.proof.resume import Proof
 
     proof = Proof(config, overrides, args.steps, args.kills, lambda line: print(line, flush=True))
     verdict = proof.carry_out(Path(args.out) if args.out else None)

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from i2i.cli import main
-from i2i.experiment import Experiment
 from i2i.inference.bundle.bundle import load_bundle, read_info
 from i2i.inference.importing.reference_names import to_reference
+from i2i.run.experiment import Experiment
 from tests.bundles import REPOSITORY, make_image, pixels
 from tests.inference.importing.checkpoints import OPTIONS, patchgan, resnet, save, save_cyclegan, unet
 

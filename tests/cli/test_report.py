@@ -5,8 +5,8 @@ import json
 import pytest
 
 from i2i.cli import main
-from tests.report.pages import read_page, write_log
-from tests.report.test_pictures import make_run
+from tests.run.report.pages import read_page, write_log
+from tests.run.report.test_pictures import make_run
 
 
 def report(*arguments):
@@ -92,7 +92,7 @@ def test_an_unwritable_page_is_told_in_a_line(tmp_path, capsys):
 
 def test_a_failure_of_the_data_does_not_fail_the_report(tmp_path, monkeypatch):
     experiment = make_run(tmp_path, "{length: 10}")
-    from i2i.report.run import report_run
+    from i2i.run.report.run import report_run
 
     def get(*_):
         raise RuntimeError("out of luck")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from i2i.cli import main
-from i2i.verification.resume import Proof, Verdict
-from tests.test_run import TINY, UNET
+from i2i.run.proof.resume import Proof, Verdict
+from tests.run.test_run import TINY, UNET
 
 # Its own generator goes on from where the last item left it: a resumed run draws other numbers.
 STATEFUL = """

@@ -14,9 +14,9 @@ from i2i.core.config.build import parameters_of as parameters
 from i2i.core.config.document import node_of, parse
 from i2i.core.errors import CheckpointError, ConfigError
 from i2i.core.registry import GENERATORS, Nested
-from i2i.experiment import Experiment
 from i2i.inference.bundle.bundle import load_bundle, read_info, save_bundle
 from i2i.networks.patchgan import PatchGANDiscriminator
+from i2i.run.experiment import Experiment
 from i2i.testing import check_generator
 
 

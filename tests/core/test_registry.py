@@ -13,7 +13,7 @@ from i2i.cli import COMMANDS, main
 from i2i.core.errors import ConfigError, RegistryError
 from i2i.core.plugins import load_plugin_file
 from i2i.core.registry import GENERATORS, REGISTRIES, Registry, registry_of
-from i2i.experiment import Experiment
+from i2i.run.experiment import Experiment
 from tests.core.fake_distributions import install
 
 HEAVY = ("torch", "torchvision", "albumentations", "timm", "tensorboard", "cv2")

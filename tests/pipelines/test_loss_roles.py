@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from i2i.core.config.document import node_of
 from i2i.core.errors import ConfigError
 from i2i.core.registry import PIPELINES
-from i2i.experiment import Experiment
 from i2i.losses.perceptual import Perceptual, Style
 from i2i.networks.pretrained import backbones
+from i2i.run.experiment import Experiment
 from tests.pipelines.test_pipelines import batch_of, experiment_of, generator_seeded
 
 BACKBONE = {"backbone": "test_resnet", "weights": "random"}

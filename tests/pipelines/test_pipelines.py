@@ -7,9 +7,9 @@ import torch
 
 from i2i.core.errors import ConfigError
 from i2i.core.registry import PIPELINES
-from i2i.experiment import Experiment
 from i2i.pipelines.base import fitted
 from i2i.pipelines.image_pool import ImagePool
+from i2i.run.experiment import Experiment
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
 from tests.conftest import REPOSITORY

@@ -5,7 +5,7 @@ import sys
 import torch
 
 from i2i.core.config.document import node_of
-from i2i.experiment import Experiment
+from i2i.run.experiment import Experiment
 from i2i.training import distributed
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from i2i.core.errors import CheckpointError
-from i2i.run_folder import prepared
+from i2i.run.folder import prepared
 from i2i.training.checkpoints import Checkpoints, load
 from tests.core.files.hostile_pickles import equal
 from tests.core.files.test_torch_files import damages
-from tests.test_run import train
+from tests.run.test_run import train
 
 
 def state_of(step, **others):

@@ -11,8 +11,8 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 from i2i.core.errors import ArgumentErrors
-from i2i.experiment import Experiment
-from i2i.run import train
+from i2i.run.experiment import Experiment
+from i2i.run.start import train
 from i2i.training.compilation import Compilation, obstacle, twice_differentiated
 from i2i.training.precision import Precision
 from i2i.training.settings import TrainerSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i.verification.comparison import compare_runs, entries_of
+from i2i.run.proof.comparison import compare_runs, entries_of
 from tests.conftest import REPOSITORY
 from tests.training.test_distributed import ENVIRONMENT
 

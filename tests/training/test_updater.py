@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from i2i.core.config.document import node_of
-from i2i.experiment import Experiment
 from i2i.networks.kernels import winograd
+from i2i.run.experiment import Experiment
 from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
 

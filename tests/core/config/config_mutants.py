@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from i2i.checks import FRAMEWORK_KEYS
 from i2i.core.config.build import parameters_of
 from i2i.core.config.document import dump, parse
 from i2i.core.registry import REGISTRIES
+from i2i.run.checks import FRAMEWORK_KEYS
 from i2i.training.settings import DataSettings, TrainerSettings, ValidationSettings
 from tests.core.config.odd_values import ALL_NAMES, NAMES, NUMBERS, Raw, odd_value
 

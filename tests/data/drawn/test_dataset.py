@@ -11,7 +11,7 @@ import torch
 from i2i.data.drawn.animals import draw_animal, draw_partners
 from i2i.data.drawn.dataset import Synthetic, write_split
 from i2i.images.files import load_image, to_tensor
-from i2i.metrics.stripes import stripe_energy
+from i2i.run.demo.stripes import stripe_energy
 
 SEEDS = range(12)
 

@@ -15,7 +15,7 @@ from i2i.core.registry import DATASETS
 from i2i.data.pictures import Paired, Unpaired
 from i2i.data.shards.dataset import Shards
 from i2i.data.shards.index import ShardError
-from i2i.experiment import Experiment
+from i2i.run.experiment import Experiment
 from i2i.testing import check_dataset
 from tests.data.shards.shard_sets import SMALL, number_of, paired_set, picture, unpaired_set, write_tar
 

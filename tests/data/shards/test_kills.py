@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i.verification.comparison import compare_runs, entries_of
+from i2i.run.proof.comparison import compare_runs, entries_of
 from tests.conftest import REPOSITORY
 from tests.data.shards.shard_sets import paired_set, serving
 from tests.training.test_distributed import ENVIRONMENT

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from i2i.cli import main
 from i2i.core.errors import CheckpointError
 from i2i.inference.bundle.bundle import load_bundle, read_info
-from tests.test_run import train
+from tests.run.test_run import train
 
 
 @pytest.fixture(scope="module")

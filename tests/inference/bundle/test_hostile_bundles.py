@@ -14,9 +14,9 @@ from torch import nn
 from i2i.cli import main
 from i2i.core.errors import CheckpointError, ConfigError
 from i2i.core.registry import GENERATORS, Nested
-from i2i.experiment import Experiment
 from i2i.inference.bundle import files as bundle_files
 from i2i.inference.bundle.bundle import load_bundle, read_info
+from i2i.run.experiment import Experiment
 from tests.bundles import REPOSITORY, make_bundle
 from tests.core.files.hostile_pickles import equal, frugal
 from tests.core.files.test_torch_files import damages

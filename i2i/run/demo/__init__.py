@@ -1,0 +1,1 @@
+"""The judges of the demo: what a person would look for in the translations."""

@@ -1,0 +1,72 @@
+"""What a run will be, as text."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from i2i.pipelines.base import fitted
+from i2i.run.experiment import Experiment
+from i2i.run.plan.units import flops, shape
+from i2i.run.trial import NetworkPlan
+
+
+def describe(experiment: Experiment) -> Iterator[str]:
+    """Describes networks, losses and optimizers, line by line; networks stay on the meta device, no file is read."""
+    yield f"{experiment.name}: {experiment.root.find(['pipeline', 'type']).plain()}"
+    yield ""
+    header = ["network", "type", "input", "output", "parameters", "receptive field", "forward"]
+    rows = [_network_row(experiment, letter, plan) for letter, plan in experiment.network_plans.items()]
+    yield from table([header, *rows])
+    yield ""
+    yield from _loss_lines(experiment)
+    yield ""
+    yield from _run_lines(experiment)
+
+
+def table(rows: list[list[str]]) -> Iterator[str]:
+    """Lays rows out in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _network_row(experiment: Experiment, letter: str, plan: NetworkPlan) -> list[str]:
+    network = experiment.meta_networks[letter]
+    count = f"{sum(parameter.numel() for parameter in network.parameters()):,}"
+    field = getattr(network, "receptive_field", None)
+    shapes = experiment.shapes.get(letter)
+    kind = f"{plan.type}, frozen" if plan.frozen else plan.type
+    if shapes is None:
+        return [letter, kind, "?", "?", count, f"{field} px" if field else "-", "?"]
+    made = ", ".join(map(shape, shapes.outputs))
+    arithmetic = flops(_forward_flops(network, shapes.input, bool(plan.channels.outputs)))
+    return [letter, kind, shape(shapes.input), made, count, f"{field} px" if field else "-", arithmetic]
+
+
+def _forward_flops(network: torch.nn.Module, size: list[int], generates: bool) -> int:
+    x = torch.empty(size, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        if generates:
+            fitted(network, x)
+        else:
+            network(x)
+    return counter.get_total_flops()
+
+
+def _loss_lines(experiment: Experiment) -> Iterator[str]:
+    for role, nodes in experiment.loss_nodes.items():
+        shown = " + ".join(f"{node.plain().get('weight', 1):g} {node.plain()['type']}" for node in nodes)
+        yield f"loss {role}: {shown}"
+
+
+def _run_lines(experiment: Experiment) -> Iterator[str]:
+    settings = experiment.settings
+    length = f"{settings.steps:,} steps" if settings.steps is not None else f"{settings.epochs:,} epochs"
+    parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
+    images = "1 image" if settings.batch_size == 1 else f"{settings.batch_size} images"
+    yield f"run: {length} of {images}{parts}, seed {settings.seed}"
+    for role in experiment.optimizer_roles:
+        node = experiment.optimizer_nodes[role].plain()
+        arguments = ", ".join(f"{key} {value}" for key, value in node.items() if key != "type")
+        yield f"optimizer of {role}: {node.get('type', 'adam')}, {arguments}"

@@ -1,0 +1,1 @@
+"""What components say about themselves, for editors and readers."""

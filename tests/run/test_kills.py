@@ -1,0 +1,82 @@
+"""A run that is killed at any moment and resumed ends with the weights of a run that nobody killed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from i2i.training.checkpoints import Checkpoints
+from tests.run.test_run import log_of, state_of, train
+
+
+def kill(repository, tmp_path, *arguments):
+    """Kills in a process of its own: pytest's has threads, which do not survive a fork."""
+    figures = tmp_path / "kills.json"
+    command = [sys.executable, str(repository / "benchmarks/kills.py"), "--json", str(figures), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert figures.exists(), done.stderr
+    return json.loads(figures.read_text()), done
+
+
+def test_a_run_survives_six_kills(repository, tmp_path):
+    figures, done = kill(repository, tmp_path, "--kills", "6", "--only", "in two parts")
+    assert done.returncode == 0, done.stdout
+    assert figures["total"]["survived"] == figures["total"]["tried"] == 6
+
+
+def test_a_run_that_died_between_its_first_model_and_its_first_checkpoint_begins_anew(
+    repository, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train(repository, tmp_path, "trainer.steps=6") == 130
+    assert (tmp_path / "model.safetensors").exists()
+    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 0
+    assert state_of(tmp_path, 6)["step"] == 6 and [entry["step"] for entry in log_of(tmp_path)] == list(range(1, 7))
+
+
+def test_a_model_that_had_checkpoints_is_not_begun_anew(repository, tmp_path, capsys):
+    assert train(repository, tmp_path, "trainer.steps=6") == 0
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 2
+    assert "holds a model, and no checkpoint to continue from" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_all_kinds_of_runs_survive_forty_kills(repository, tmp_path):
+    figures, done = kill(repository, tmp_path, "--kills", "40", "--each", "7", "--seed", "1")
+    assert done.returncode == 0, done.stdout
+    total, rows = figures["total"], figures["rows"]
+    assert total["survived"] == total["tried"] == 40
+    assert total["inside"] >= 5, "kills inside of writes"
+    assert len(rows) == 7 and all(row["runs"] for row in rows.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        # What must be noticed: a state that is not restored, one that is restored wrongly, a file left behind.
+        ("from i2i.training.updater import Updater as U\nload = U._load\n"
+         "def _load(self, state):\n    load(self, state)\n    [o.state.clear() for o in self.optimizers.values()]\n"
+         "U._load = _load\n", "from step"),
+        ("import i2i.run.folder as r\nr.remove_leftovers = lambda folder: None\n", "left behind"),
+    ],
+    ids=["state", "leftover"],
+)  # fmt: skip
+def test_a_broken_resume_is_noticed(repository, tmp_path, broken, told):
+    script = tmp_path / "broken.py"
+    path = str(repository / "benchmarks")
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {path!r})\nimport kills\n{broken}\n"
+        "sys.argv[1:] = ['--kills', '12', '--each', '12', '--only', 'in two parts', '--seed', '2']\n"
+        "sys.exit(kills.main())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert told in done.stdout and "0 of 12 kills survived" in done.stdout
