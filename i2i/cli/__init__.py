@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from i2i.cli.streams import patient_streams
+from i2i.cli.parts.streams import patient_streams
 from i2i.core.errors import I2IError, printable
 
 # Threads that wait for each other spin, by default for so long that another program on the same cores slows training

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     for plugin in args.plugin:
         load_plugin_file(plugin)
     if args.markdown:
-        from i2i.cli.output import write_text
+        from i2i.cli.parts.output import write_text
         from i2i.run.reference.page import reference
 
         write_text(reference(plugins=not args.no_plugins), args.out)

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i.cli.pixels import add_max_pixels, max_pixels
+from i2i.cli.parts.pixels import add_max_pixels, max_pixels
 from i2i.core.progress import Progress, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from i2i.cli.output import write_text
+    from i2i.cli.parts.output import write_text
     from i2i.core.errors import DataError, I2IError
     from i2i.run.doctor.duplicates import find_duplicates
     from i2i.run.doctor.quiet import quiet_libraries

@@ -97,7 +97,7 @@ def check_name(name: str, kind: str) -> dict[str, str]:
 
 def render(kind: str, values: dict[str, str]) -> dict[str, str]:
     """Returns the package's files: path below its folder -> content."""
-    templates = resources.files("i2i") / "templates" / "plugin"
+    templates = resources.files("i2i.cli") / "templates" / "plugin"
     package, component = values["package"], values["component"]
     sources = {
         "pyproject.toml": "pyproject.toml",

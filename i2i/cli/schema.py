@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
-    from i2i.cli.output import write_text
+    from i2i.cli.parts.output import write_text
     from i2i.core.plugins import load_plugin_file
     from i2i.run.reference.schema import config_schema
 

@@ -6,7 +6,7 @@ torchrun --nproc-per-node 4 tools/train.py configs/cyclegan_horse2zebra.yaml tra
 
 import argparse
 
-from i2i.cli.one_config import add_config, one_config
+from i2i.cli.parts.one_config import add_config, one_config
 
 HELP = "train the experiment that a YAML describes"
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:
-    from i2i.cli.offer import offer_download
+    from i2i.cli.parts.offer import offer_download
     from i2i.core.errors import I2IError
     from i2i.run.experiment import Experiment
     from i2i.run.start import train

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i.cli.pixels import add_max_pixels, max_pixels
+from i2i.cli.parts.pixels import add_max_pixels, max_pixels
 from i2i.core.errors import I2IError, printable
 from i2i.core.progress import say
 

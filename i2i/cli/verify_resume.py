@@ -12,7 +12,7 @@ Exit code: 0 where both are equal, 1 where they differ, 2 where nothing was comp
 import argparse
 from pathlib import Path
 
-from i2i.cli.one_config import add_config, one_config
+from i2i.cli.parts.one_config import add_config, one_config
 
 HELP = "prove that a killed run of a YAML resumes exactly"
 SHOWN = 8

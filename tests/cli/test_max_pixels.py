@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from i2i.cli import main
-from i2i.cli.pixels import _pixels
+from i2i.cli.parts.pixels import _pixels
 from i2i.core.errors import DataError
 from i2i.inference.translator import Translator
 from tests.bundles import make_bundle, make_image

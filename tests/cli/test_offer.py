@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from i2i.cli import main
-from i2i.cli.offer import offer_download
+from i2i.cli.parts.offer import offer_download
 from i2i.data.known.sources import SOURCES, UNPAIRED, Source
 
 CONFIG = """

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from i2i.cli.streams import patient_streams
+from i2i.cli.parts.streams import patient_streams
 
 CODE = """if True:
     import os, sys
-    from i2i.cli.streams import patient_streams
+    from i2i.cli.parts.streams import patient_streams
     @patient_streams()
     def main():
         for index in range(3000):
