@@ -21,10 +21,10 @@ from i2i.run.experiment import Experiment
 from i2i.run.folder import Report, compare, differing, find_state, is_fork, make_folder, prepared, run_folder
 from i2i.training import distributed
 from i2i.training.compilation import Compilation
+from i2i.training.logs.trackers import Trackers
 from i2i.training.precision import Precision, pick_device
 from i2i.training.schedules import Timeline
 from i2i.training.settings import TrainerSettings
-from i2i.training.trackers import Trackers
 from i2i.training.trainer import Run, Trainer
 from i2i.training.updater import Updater
 from i2i.training.validation import Validation

@@ -15,10 +15,10 @@ from i2i.data.loading.stream import BatchStream, SeededDataset
 from i2i.pipelines.base import Batch
 from i2i.training import distributed
 from i2i.training.checkpoints import Checkpoints
-from i2i.training.logs import Averages, Meter, RunLog
+from i2i.training.logs.run_log import Averages, Meter, RunLog
+from i2i.training.logs.trackers import Trackers
 from i2i.training.precision import deterministic_algorithms
 from i2i.training.samples import sample_grid
-from i2i.training.trackers import Trackers
 from i2i.training.updater import Updater
 from i2i.training.validation import Validation
 from i2i.training.verdicts import NotFinite

@@ -17,7 +17,7 @@ from i2i.training import distributed
 from i2i.training.buffers import Snapshot
 from i2i.training.compilation import Compilation
 from i2i.training.ema import Average
-from i2i.training.logs import Averages
+from i2i.training.logs.run_log import Averages
 from i2i.training.precision import Precision
 from i2i.training.recompute import checkpoint_gradients
 from i2i.training.schedules import Timeline

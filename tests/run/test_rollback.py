@@ -76,7 +76,7 @@ def test_where_every_way_ends_alike_the_run_ends(repository, tmp_path, capsys, s
 
 
 def test_a_full_disk_does_not_end_a_rollback(repository, tmp_path, spoiled, monkeypatch):
-    from i2i.training.logs import RunLog
+    from i2i.training.logs.run_log import RunLog
 
     spoiled(step=5, ways=1)
     truncate, calls = RunLog._truncate, []

@@ -291,7 +291,7 @@ def test_values_of_the_command_line_are_blamed_on_it(repository, tmp_path, capsy
 
 def test_a_full_disk_under_samples_and_log_does_not_end_a_run(repository, tmp_path, monkeypatch, capsys):
     from i2i.core.errors import DataError
-    from i2i.training.logs import RunLog
+    from i2i.training.logs.run_log import RunLog
 
     def full(*_):
         raise DataError("sample.png: cannot be written: no space left on device")

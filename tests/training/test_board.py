@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i.training.board import Board
+from i2i.training.logs.board import Board
 
 
 def read(folder):

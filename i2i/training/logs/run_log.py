@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from i2i.core.files.atomic import append, write_atomically
 from i2i.core.progress import say
-from i2i.training.board import Board
+from i2i.training.logs.board import Board
 
 
 class RunLog:
