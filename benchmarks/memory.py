@@ -69,7 +69,7 @@ def main() -> int:
         return 0
     where = machine()
     print(describe(where) + "\n")
-    print("| step | tensors | foretold | measured | off |\n|---|---|---|---|---|", flush=True)
+    print("| step | foretold | measured | off |\n|---|---|---|---|", flush=True)
     results = []
     for label, arguments in rows():
         if args.only not in label:
@@ -77,7 +77,7 @@ def main() -> int:
         row = {"step": label, **_child("foretell", arguments, args.steps), **_child("take", arguments, args.steps)}
         row["off"] = row["foretold"] / row["measured"] - 1
         results.append(row)
-        mib = " | ".join(f"{row[name] / 2**20:,.0f} MiB" for name in ("tensors", "foretold", "measured"))
+        mib = " | ".join(f"{row[name] / 2**20:,.0f} MiB" for name in ("foretold", "measured"))
         print(f"| {label} | {mib} | {row['off']:+.0%} |", flush=True)
     if results:
         worst = max(results, key=lambda row: abs(row["off"]))
@@ -97,19 +97,14 @@ def _child(what: str, arguments: list[str], steps: int) -> dict[str, Any]:
 
 
 def foretell(arguments: list[str], steps: int) -> dict[str, Any]:
-    """Foretells the growth from before the first step."""
+    """Foretells the growth of tensors from before the first step."""
     import torch
 
     from i2i.run.experiment import Experiment
     from i2i.run.plan.forecast import forecast
 
     plan = forecast(Experiment.load(arguments[0], arguments[1:]), torch.device("cpu"))
-    tensors = sum(size for kind, size in plan.parts.items() if kind not in ("heap", "kernels"))
-    return {
-        "foretold": plan.peak - plan.before,
-        "tensors": tensors - plan.parts["weights"] - plan.parts.get("average", 0),
-        "parts": plan.parts,
-    }
+    return {"foretold": plan.peak - plan.before, "parts": plan.parts}
 
 
 def take(arguments: list[str], steps: int) -> dict[str, Any]:

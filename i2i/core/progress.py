@@ -14,10 +14,13 @@ Say = Callable[[str], None]
 LINE_SECONDS = 10.0  # between two plain lines, so quick work stays quiet
 
 
-def say(message: str) -> None:
-    """Prints lines, control characters as escapes; a terminal or pipe that is gone does not end a run."""
+def say(*lines: str) -> None:
+    """Prints lines at once, line breaks and control characters in them as escapes: a stranger may have named a file.
+
+    A terminal or pipe that is gone does not end what is being done.
+    """
     try:
-        print("\n".join(map(printable, message.split("\n"))), flush=True)
+        print("\n".join(map(printable, lines)), flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

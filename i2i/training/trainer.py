@@ -189,7 +189,7 @@ class Trainer:
         self.updater.detour = max(detour, self.updater.detour) + 1
         if distributed.is_main():
             what = f"{error.message}; back from step {met} to {self.step}, and on with other images"
-            say("\n    ".join([what, *error.hints]))
+            say(what, *(f"    {hint}" for hint in error.hints))
 
     def _batches(self, meter: Meter, stop: StopRequest) -> Generator[Batch, None, None]:
         stream = BatchStream(

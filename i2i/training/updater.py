@@ -289,7 +289,7 @@ class Updater:
             raise NotFinite(str(blame), blame.images)
         self.left_out += 1
         if distributed.is_main():
-            say("\n    ".join([f"{blame}; the update is left out", *blame.images]))
+            say(f"{blame}; the update is left out", *(f"    {image}" for image in blame.images))
 
     def state(self) -> dict[str, Any]:
         """Returns all that steps need to go on, as if they had never stopped.

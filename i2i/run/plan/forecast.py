@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from i2i.core.meta import weight_bytes
 from i2i.pipelines.base import Pipeline
 from i2i.run.experiment import Experiment
-from i2i.run.plan.heap import Heap
 from i2i.run.plan.ledger import Ledger
 from i2i.run.plan.rehearsal import build, fill_pools, pools, random_batch
 from i2i.training.updater import Updater
 
-# What a process keeps after its first step beside tensors, with MALLOC_MMAP_THRESHOLD_=65536 so that no gaps count:
-# 18 MiB of library pages (RssFile), 7 MiB not traced further. Two networks, torch 2.15, x86.
-KERNELS = 25 * 2**20
 _FEW_PARTS = 2  # of an update; of more, each takes as much as the one before
+_FEW_IMAGES = 4  # of a part, likewise
 _MAX_WEIGHTS = 2**30  # bytes to allocate for a forecast alone
 
 
@@ -33,8 +29,8 @@ class Forecast:
 
     Attributes:
         flops: Floating-point operations of convolutions and matrix products; a multiply-add is two.
-        parts: Bytes at the moment when most are held, by what they are for.
-        before: Bytes held before the first step.
+        parts: Bytes of tensors at the moment when most are held, by what they are for.
+        before: Bytes of tensors held before the first step.
     """
 
     flops: int
@@ -57,8 +53,12 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
     Raises:
         Exception: A network, loss or optimizer does not run without numbers; plugins may raise anything.
     """
-    if experiment.settings.accumulate > 2 * _FEW_PARTS:
-        return _many_parts(experiment, device)
+    parts = experiment.settings.accumulate
+    images = experiment.settings.batch_size // parts
+    if parts > 2 * _FEW_PARTS:
+        return _extrapolated(experiment, device, [_FEW_PARTS, 2 * _FEW_PARTS, parts], [images] * 3)
+    if images > 2 * _FEW_IMAGES:
+        return _extrapolated(experiment, device, [parts] * 3, [_FEW_IMAGES, 2 * _FEW_IMAGES, images])
     try:
         return _forecast(experiment, experiment.build_empty_pipeline(), device)
     except Exception:  # it needs weights with numbers
@@ -67,32 +67,30 @@ def forecast(experiment: Experiment, device: torch.device) -> Forecast:
         return _forecast(experiment, experiment.build_pipeline(), device)
 
 
-def _many_parts(experiment: Experiment, device: torch.device) -> Forecast:
-    """Goes on from a step in few parts: each part more takes as much as the one before."""
-    parts = experiment.settings.accumulate
-    size = experiment.settings.batch_size // parts
+def _extrapolated(experiment: Experiment, device: torch.device, parts: list[int], images: list[int]) -> Forecast:
+    """Returns the forecast of ``parts[-1]`` parts of ``images[-1]`` images, on the line through two smaller ones."""
     plans = []
-    for few in (_FEW_PARTS, 2 * _FEW_PARTS):
-        shorter = copy.copy(experiment)
-        shorter.settings = replace(experiment.settings, accumulate=few, batch_size=few * size)
-        plans.append(forecast(shorter, device))
+    for count, size in zip(parts[:2], images[:2], strict=True):
+        smaller = copy.copy(experiment)
+        smaller.settings = replace(experiment.settings, accumulate=count, batch_size=count * size)
+        plans.append(forecast(smaller, device))
     one, two = plans
+    (x1, x2, x) = parts if parts[0] != parts[1] else images
 
     def beyond(first: int, second: int) -> int:
-        return second + (second - first) * (parts - 2 * _FEW_PARTS) // _FEW_PARTS
+        return max(0, second + (second - first) * (x - x2) // (x2 - x1))
 
-    kinds = {kind: max(0, beyond(one.parts.get(kind, 0), two.parts[kind])) for kind in two.parts}
+    kinds = {kind: beyond(one.parts.get(kind, 0), two.parts[kind]) for kind in two.parts}
     return Forecast(beyond(one.flops, two.flops), kinds, beyond(one.before, two.before))
 
 
 def _forecast(experiment: Experiment, pipeline: Pipeline, device: torch.device) -> Forecast:
-    heap = Heap() if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
-    with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type, heap) as ledger:
+    with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), Ledger(device.type) as ledger:
         _empty(pipeline, device)
         placed = copy.copy(experiment)
         placed.build_pipeline = lambda: pipeline  # type: ignore[method-assign]
         updater, batch = build(placed, device), random_batch(experiment)
-        before = heap.resident if heap else ledger.live
+        before = ledger.live
         for parameter in updater.pipeline.members.parameters():
             if parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(lambda p: ledger.mark(p.grad, "gradients"))
@@ -104,10 +102,6 @@ def _forecast(experiment: Experiment, pipeline: Pipeline, device: torch.device) 
     parts = dict(ledger.at_peak)
     if missing:
         parts["pool"] = parts.get("pool", 0) + missing
-    if heap:
-        parts["heap"] = heap.peak - ledger.peak
-    if device.type == "cpu":
-        parts["kernels"] = KERNELS
     return Forecast(ledger.flops, parts, before)
 
 

@@ -2,7 +2,6 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from i2i.run.plan.heap import Heap, rounded_up
-from i2i.run.plan.scratch import copies_backward, copies_forward
-
 aten = torch.ops.aten
 _ROUNDING = {"cpu": 64, "cuda": 512}  # bytes that torch's allocators round up to
 _ZEROS: dict[torch.dtype, bool | int] = {torch.bool: False, torch.int64: 0, torch.int32: 0}
@@ -24,7 +20,6 @@ _ZEROS: dict[torch.dtype, bool | int] = {torch.bool: False, torch.int64: 0, torc
 @dataclass
 class _Block:
     size: int
-    place: tuple[int, int] | None  # in the heap
     kind: str = "activations"
 
 
@@ -36,7 +31,6 @@ class Ledger(TorchDispatchMode):
 
     Args:
         device: The type of device whose memory counts.
-        heap: A model of its allocator, where there is one.
 
     Attributes:
         flops: Floating-point operations of convolutions and matrix products; a multiply-add is two.
@@ -45,10 +39,10 @@ class Ledger(TorchDispatchMode):
         at_peak: Those by kind; what was not marked is ``activations``.
     """
 
-    def __init__(self, device: str, heap: Heap | None = None) -> None:
+    def __init__(self, device: str) -> None:
         super().__init__()
         self.live = self.peak = self.flops = 0
-        self.heap, self._device, self._rounding = heap, device, _ROUNDING.get(device, 1)
+        self._device, self._rounding = device, _ROUNDING.get(device, 1)
         self._blocks: dict[int, _Block] = {}
         self._blocks_at_peak: list[_Block] = []
 
@@ -61,28 +55,10 @@ class Ledger(TorchDispatchMode):
             return _ZEROS.get(args[0].dtype, 0.0)
         if func.overloadpacket in flop_registry:
             self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
-        if self.heap and func is aten.convolution.default:
-            self._convolve(self.heap, copies_forward(args[0], args[1], out), [out])
-        elif self.heap and func is aten.convolution_backward.default:
-            by_input, by_weight = copies_backward(*args[:3])
-            self._convolve(self.heap, by_input, [out[0]])
-            self._convolve(self.heap, by_weight, out[1:])
         for value in tree_iter(out):
             if isinstance(value, Tensor) and value.device.type == self._device:
                 self._see(value)
         return out
-
-    def _convolve(self, heap: Heap, copies: list[int], results: Sequence[Tensor | None]) -> None:
-        """Passes the copies that a convolution works on through the heap, the last one that of its result."""
-        if all(result is None for result in results):
-            return
-        *read, written = [heap.allocate(size) for size in copies]
-        for block in read:
-            heap.free(*block)
-        for result in results:
-            if result is not None:
-                self._see(result)
-        heap.free(*written)
 
     def mark(self, tensor: Tensor | None, kind: str) -> None:
         """Says what a tensor is; of several views the last one counts."""
@@ -96,8 +72,8 @@ class Ledger(TorchDispatchMode):
         known = self._blocks.get(storage._cdata)
         if known is not None:
             return known
-        size = rounded_up(storage.nbytes(), self._rounding)
-        block = _Block(size, self.heap.allocate(size) if self.heap else None)
+        size = -(-storage.nbytes() // self._rounding) * self._rounding
+        block = _Block(size)
         self._blocks[storage._cdata] = block
         weakref.finalize(storage, self._forget, storage._cdata)
         self.live += size
@@ -106,17 +82,12 @@ class Ledger(TorchDispatchMode):
         return block
 
     def _forget(self, key: int) -> None:
-        block = self._blocks.pop(key)
-        self.live -= block.size
-        if self.heap and block.place:
-            self.heap.free(*block.place)
+        self.live -= self._blocks.pop(key).size
 
     def restart(self) -> None:
         """Forgets operations and peaks so far."""
         self.flops = 0
         self.peak, self._blocks_at_peak = self.live, list(self._blocks.values())
-        if self.heap:
-            self.heap.peak = self.heap.resident
 
     @property
     def at_peak(self) -> Counter[str]:

@@ -26,8 +26,6 @@ _ABOUT = {
     "average": "the moving average of the weights",
     "pool": "images of the past, once the pools are full",
     "batch": "",
-    "heap": "gaps between freed blocks, and copies that convolutions work on",
-    "kernels": "what torch loads for the first step, mostly code",
 }
 
 
@@ -54,7 +52,7 @@ def describe_outlook(experiment: Experiment, is_measured: bool) -> Iterator[str]
     except Exception as error:  # plugins may raise anything, most likely because they need numbers
         yield f"  compute and memory are not known: {_one_line(error)}"
     if plan is not None:
-        yield from _forecast_rows(plan, device)
+        yield from _forecast_rows(plan)
     timing = None
     if is_measured and not why_not:
         least = plan.peak if plan else weight_bytes(*experiment.meta_networks.values())
@@ -86,11 +84,10 @@ def _placed(experiment: Experiment) -> tuple[Experiment, torch.device, str]:
     return experiment, device, ""
 
 
-def _forecast_rows(plan: Forecast, device: torch.device) -> Iterator[str]:
+def _forecast_rows(plan: Forecast) -> Iterator[str]:
     compute = "convolutions and matrix products, forward and backward; a multiply-add counts as 2"
     yield _row("compute", units.flops(plan.flops), compute)
-    what = "on top of what Python and torch take" if device.type == "cpu" else "of tensors; workspaces come on top"
-    yield _row("memory", units.memory(plan.peak), f"predicted peak, {what}")
+    yield _row("memory", units.memory(plan.peak), "predicted peak of tensors; what kernels work on comes on top")
     for kind in sorted(plan.parts, key=lambda kind: -plan.parts[kind]):
         yield _row(f"  {kind}", f"  {units.memory(plan.parts[kind])}", f"  {_ABOUT[kind]}")
 
@@ -100,7 +97,7 @@ def _timing_rows(timing: Timing) -> Iterator[str]:
     after = "after 1 to warm up" if timing.warm_up else "the first, which later ones may beat"
     yield _row("time", units.duration(timing.seconds), f"measured: {taken} on random images, {after}")
     if timing.peak is not None:
-        yield _row("memory", units.memory(timing.peak), "measured peak of tensors")
+        yield _row("memory", units.memory(timing.peak), f"measured peak of {timing.peak_of}")
 
 
 def _too_large(size: int, device: torch.device) -> str:

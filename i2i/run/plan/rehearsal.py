@@ -9,6 +9,7 @@ from i2i.run.start import build_updater
 from i2i.training.updater import Updater
 
 _IMAGES = 1000  # of an epoch; decides the learning rate alone
+_POOLED = 50  # images that a pool really holds in a forecast
 
 
 def build(experiment: Experiment, device: torch.device) -> Updater:
@@ -32,12 +33,12 @@ def fill_pools(updater: Updater) -> int:
     """Fills the image pools, as they will be after some steps, with what they hold after the first.
 
     Returns:
-        The bytes that are missing in a pool of more than 1,000 images, which keeps no more here.
+        The bytes that are missing in a larger pool than :data:`_POOLED`, which keeps no more here.
     """
     missing = 0
     for pool in pools(updater):
         if pool.images:
-            kept = min(pool.size, max(1000, len(pool.images)))
+            kept = min(pool.size, max(_POOLED, len(pool.images)))
             pool.images += [pool.images[0].clone() for _ in range(kept - len(pool.images))]
             missing += (pool.size - kept) * pool.images[0].nbytes
             pool.size = kept

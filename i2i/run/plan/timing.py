@@ -1,6 +1,7 @@
 """The time of a training step, taken on random images."""
 
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
@@ -19,13 +20,15 @@ class Timing:
         seconds: Of the median step.
         steps: How many it is the median of.
         warm_up: How many were taken before, which pay for what happens once.
-        peak: The most bytes of tensors on a GPU; ``None`` on a CPU.
+        peak: The most bytes that were held; ``None`` where the system does not say.
+        peak_of: What ``peak`` counts.
     """
 
     seconds: float
     steps: int
     warm_up: int
     peak: int | None
+    peak_of: str = "tensors"
 
 
 def measure(experiment: Experiment, device: torch.device, budget: float = 30, most: int = 10) -> Timing:
@@ -53,5 +56,17 @@ def measure(experiment: Experiment, device: torch.device, budget: float = 30, mo
                 torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - started)
     warm_up = 1 if len(seconds) > 1 else 0
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return Timing(statistics.median(seconds[warm_up:]), len(seconds) - warm_up, warm_up, peak)
+    median, steps = statistics.median(seconds[warm_up:]), len(seconds) - warm_up
+    if device.type == "cuda":
+        return Timing(median, steps, warm_up, torch.cuda.max_memory_allocated(device))
+    return Timing(median, steps, warm_up, _peak_of_process(), "the whole process, Python and torch included")
+
+
+def _peak_of_process() -> int | None:
+    """Returns the most bytes of memory that this process has held, ``None`` on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -152,7 +152,7 @@ def test_an_error_of_the_data_sets_code_is_no_broken_file():
         expected = r"^step 1: loading photos/\d.png: RuntimeError: a bug in a plugin"
         with pytest.raises(TrainingError, match=expected) as caught:
             load(Buggy(), workers, max_broken=9)
-        assert caught.value.hints[0].startswith("raised at ") and "test_loading.py:" in caught.value.hints[0]
+        assert caught.value.hints[0].startswith("raised at ") and "test_loader.py:" in caught.value.hints[0]
     assert not torch.multiprocessing.active_children()
 
 
