@@ -95,7 +95,7 @@ class Ours:
         self.networks: list[nn.Module] = list(self.updater.pipeline.members.values())
 
     def step(self) -> None:
-        self.updater.take(self.batch)
+        self.updater.step(self.batch)
 
     def settle(self) -> None:
         fill_pools(self.updater)

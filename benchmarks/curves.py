@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT))
 
 from i2i.core.errors import I2IError
 from i2i.data.loading.stream import BatchStream, SeededDataset
+from i2i.run.assembly import scan
 from i2i.run.experiment import Experiment
 from i2i.run.plan.rehearsal import build
-from i2i.run.start import scan, train
+from i2i.run.start import train
 from i2i.training.precision import Precision, pick_device
 
 CONFIG = ROOT / "configs/cyclegan_horse2zebra.yaml"
@@ -118,7 +119,7 @@ def first_gradients(
     settings, dataset = experiment.settings, SeededDataset(experiment.dataset, experiment.settings.seed)
     stream = BatchStream(len(dataset), settings.batch_size, settings.seed, 0, 1, dataset=experiment.dataset)
     batch = default_collate([dataset[draw] for draw in next(iter(stream))])
-    updater.take({key: value.to(dtype) if isinstance(value, Tensor) else value for key, value in batch.items()})
+    updater.step({key: value.to(dtype) if isinstance(value, Tensor) else value for key, value in batch.items()})
     # G's update comes first, but D is given what G and F made before it: all gradients are those of the first weights.
     return {
         letter: torch.cat([p.grad.flatten().double() for p in network.parameters() if p.grad is not None])

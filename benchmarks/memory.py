@@ -119,7 +119,7 @@ def take(arguments: list[str], steps: int) -> dict[str, Any]:
     batch = random_batch(experiment)
     before = resident("VmRSS")
     for step in range(steps):
-        updater.take(batch)
+        updater.step(batch)
         if step == 0:
             fill_pools(updater)
     return {"measured": resident("VmHWM") - before}

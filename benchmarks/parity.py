@@ -40,8 +40,8 @@ from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
 from i2i.images.files import save_image
 from i2i.inference.importing.reference_names import to_reference
+from i2i.run.assembly import build_updater, scan
 from i2i.run.experiment import Experiment
-from i2i.run.start import build_updater, scan
 from i2i.training.updater import Updater
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -234,7 +234,7 @@ def compare(name: str, args: argparse.Namespace, folder: Path, dtype: torch.dtyp
         if args.nudge and found.steps == 0:
             weight = next(updater.pipeline.members["G"].parameters()).data.view(-1)
             weight[0] = torch.nextafter(weight[0], weight.new_ones(()))
-        scalars = updater.take({k: v.to(dtype) if torch.is_tensor(v) else v for k, v in batch.items()})
+        scalars = updater.step({k: v.to(dtype) if torch.is_tensor(v) else v for k, v in batch.items()})
         theirs = original.step()
         if (found.steps + 1) % images == 0:
             original.end_epoch()

@@ -8,7 +8,8 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 
 from i2i.cli.parts.streams import patient_streams
 from i2i.core.errors import I2IError, printable
@@ -20,6 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 COMMANDS = (
     "train",
     "translate",
+    "generate",
     "prepare_data",
     "make_shards",
     "import_weights",
@@ -53,22 +55,9 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
             print(f"i2i: no command is named {command!r}\n{_overview()}", file=sys.stderr)
             return 2
     module = importlib.import_module(f"i2i.cli.{command}")
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=module.__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_intermixed_args(arguments)
-    return _guarded(module.run, args)
-
-
-def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Turns exceptions into messages and exit codes."""
+    args = _parser(program, module).parse_intermixed_args(arguments)
     try:
-        return run(args)
+        return int(module.run(args))
     except I2IError as error:
         if args.debug:
             raise
@@ -83,6 +72,18 @@ def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace)
         about = printable(f"internal error: {type(error).__name__}: {error}")
         print(f"{about}\n    --debug shows where", file=sys.stderr)
         return 2
+
+
+def _parser(program: str, module: ModuleType) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=module.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
 
 
 def _overview() -> str:

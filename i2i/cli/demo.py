@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = Experiment.load(configs[names[0]], [*overrides, f"trainer.seed={args.seed}"])
     folder = run_folder(experiment.name, args.out, "never")
     code, folder = train(experiment, folder)
+    assert experiment.dataset.size is not None  # drawn pictures have one
     return code or _show(names[0], experiment.dataset.size[0], folder)
 
 

@@ -118,7 +118,7 @@ def report(model: "Model") -> list[str]:
     for letter, network in model.networks.items():
         lines += _about(letter, network)
     lines += model.notes
-    ways = [f"{way} by {model.pipeline.directions[own]}" for way, own in info.directions.items()]
+    ways = [f"{way} by {', '.join(direction.networks)}" for way, direction in info.directions.items()]
     channels = ", ".join(f"{domain} {count}" for domain, count in info.channels.items())
     lines.append(f"{info.pipeline['type']}: {', '.join(ways)}; channels: {channels}")
     lines.append(f"norm policy {info.norm_policy}: {_NORM_POLICIES[info.norm_policy]} (--norm-policy)")

@@ -2,6 +2,7 @@
 
 i2i new plugin i2i-blur                          a generator named blur, in ./i2i-blur
 i2i new plugin i2i-blur --kind loss --out blur   a loss, in ./blur
+i2i new plugin i2i-dream --kind pipeline --from noise
 """
 
 import argparse
@@ -30,7 +31,8 @@ KINDS = {
     "metric": "metric",
 }
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-MIN_VERSION = "0.1"
+SOURCES = ("images", "noise")
+MIN_VERSION = "0.2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("plugin",), help="what to start")
     parser.add_argument("name", metavar="NAME", help="the package's name, such as i2i-blur; the component is then blur")
     parser.add_argument("--kind", choices=KINDS, default="generator", help="of the component (default: generator)")
+    parser.add_argument(
+        "--from", dest="source", choices=SOURCES, default="images", help="of a pipeline: what it starts from"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the new folder (default: NAME, here)")
 
 
@@ -52,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     """
     values = check_name(args.name, args.kind)
     folder: Path = args.out or Path(args.name)
-    files = render(args.kind, values)
+    if args.source != "images" and args.kind != "pipeline":
+        raise I2IError(f"--from {args.source}: goes with --kind pipeline")
+    files = render("pipeline_from_noise" if args.source == "noise" else args.kind, values)
     write_files(folder, files)
     print(f"{folder}: the {values['kind']} {values['component']!r} in {len(files)} files. Next:")
     train = "i2i train" if shutil.which("i2i") else "python tools/train.py"

@@ -42,33 +42,25 @@ def run(args: argparse.Namespace) -> int:
         raise I2IError("--out: is empty", ["leave it out for runs/NAME/NUMBER"])
     if args.max_hours is not None and not args.max_hours > 0:
         raise I2IError(f"--max-hours must be above 0, got {args.max_hours}")
-    from i2i.training import distributed
-
-    with distributed.joined():
-        return _train(config, overrides, args)
-
-
-def _train(config: str, overrides: list[str], args: argparse.Namespace) -> int:
+    if args.no_measure and not args.dry_run:
+        raise I2IError("--no-measure: goes with --dry-run")
     from i2i.cli.parts.offer import offer_download
-    from i2i.core.errors import I2IError
     from i2i.run.experiment import Experiment
     from i2i.run.start import train
     from i2i.training import distributed
 
-    with distributed.agreeing():
-        experiment = Experiment.load(config, overrides)
-        if args.no_measure and not args.dry_run:
-            raise I2IError("--no-measure: goes with --dry-run")
-    if args.dry_run:
-        from i2i.run.plan import describe_plan
+    with distributed.joined():
+        with distributed.agreeing():
+            experiment = Experiment.load(config, overrides)
+        if args.dry_run:
+            from i2i.run.plan import describe_plan
 
-        for line in describe_plan(experiment, is_measured=not args.no_measure) if distributed.is_main() else ():
-            print(line, flush=True)
-        return 0
-    if distributed.world_size() == 1:  # several have no terminal to ask on
-        root = experiment.data.node.get("root")
-        stopped = offer_download(root.plain() if root is not None else None)
-        if stopped:
-            return stopped
-    code, _ = train(experiment, args.out, args.resume, max_hours=args.max_hours)
-    return code
+            for line in describe_plan(experiment, is_measured=not args.no_measure) if distributed.is_main() else ():
+                print(line, flush=True)
+            return 0
+        if distributed.world_size() == 1:  # several have no terminal to ask on
+            root = experiment.data.node.get("root")
+            stopped = offer_download(root.plain() if root is not None else None)
+            if stopped:
+                return stopped
+        return train(experiment, args.out, args.resume, max_hours=args.max_hours)[0]

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from i2i.cli.parts.model import add_model
 from i2i.cli.parts.pixels import add_max_pixels, max_pixels
 from i2i.core.errors import I2IError, printable
 from i2i.core.progress import say
@@ -32,36 +33,20 @@ HELP = "translate images with a trained model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a run folder, or a bundle (.safetensors)")
+    add_model(
+        parser,
+        "arithmetic of the networks: fp32 is exact, others are faster (default: auto, which takes a faster one where "
+        "that keeps 99.5 %% of the values of the first images within 1 of 255, and none beyond 4)",
+        "cpu, cuda, mps; several as cuda:0,cuda:1; all GPUs of this host as all (default: auto, which takes one)",
+    )
     parser.add_argument("input", metavar="INPUT", help="an image, a folder, or a glob in quotes ('photos/**/*.jpg')")
     parser.add_argument("output", metavar="OUTPUT", help="a folder, or a file (with a suffix) where INPUT is one image")
-    parser.add_argument("--direction", metavar="a2b|b2a", help="default: the model's first")
+    parser.add_argument("--direction", metavar="NAME", help="such as a2b or b2a (default: the model's first)")
     parser.add_argument("--format", metavar="png|jpg|…", help="of the translations (default: OUTPUT's suffix, or png)")
     parser.add_argument("--quality", type=int, metavar="N", help="1 to 100, of jpg, webp and avif (default: 95)")
     parser.add_argument("--half", choices=("left", "right"), help="translate this half of side-by-side images")
     parser.add_argument("--overwrite", action="store_true", help="translate what is done, and replace files not listed")
     parser.add_argument("--no-recursive", action="store_true", help="leave out the folders inside of INPUT")
-    parser.add_argument("--best", action="store_true", help="the run's best weights by its metric, not its last")
-    parser.add_argument(
-        "--plugin",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="a local plugin file that the model needs and you trust (may be repeated)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "winograd", "tf32", "bf16", "fp16"),
-        default="auto",
-        help="arithmetic of the networks: fp32 is exact, others are faster (default: auto, which takes a faster one "
-        "where that keeps 99.5 %% of the values of the first images within 1 of 255, and none beyond 4)",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, mps; several as cuda:0,cuda:1; all GPUs of this host as all (default: auto, which takes one)",
-    )
     parser.add_argument(
         "--batch-size",
         type=int,
@@ -94,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     target = chosen.fitted(translator.codecs(direction)[1])
     if target.format != chosen.format:
         say(f"written as {target.format}: {chosen.format} does not hold {translator.codecs(direction)[1].about}")
-    options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite)
+    own = translator.options
+    options = Options(direction, target.format, args.quality or 95, args.half, args.batch_size, args.overwrite, own)
     return _translate(translators, digest, args.precision, options, inputs, target, chain([first], folders), unreadable)
 
 
@@ -104,8 +90,6 @@ def _check_options(args: argparse.Namespace) -> str | None:
 
     if args.batch_size is not None and args.batch_size < 1:
         raise I2IError(f"--batch-size must be at least 1, got {args.batch_size}")
-    if args.direction not in (None, "a2b", "b2a"):
-        raise I2IError(f"--direction is a2b or b2a, not {args.direction!r}")
     if args.format is None:
         return None
     format: str = args.format.lower().removeprefix(".")
@@ -136,10 +120,20 @@ def _load_model(args: argparse.Namespace) -> tuple[list["Translator"], str]:
             before = _identity(path)
             reading = pool.submit(sha256, path)  # while torch is imported
             from i2i.inference.jobs.lanes import devices_of
+            from i2i.inference.options import parse_options
             from i2i.inference.translator import Translator
 
-            options = {"precision": args.precision, "max_pixels": max_pixels(args), "plugins": args.plugin}
-            translators = [Translator.load(path, device=device, **options) for device in devices_of(args.device)]
+            translators = [
+                Translator.load(
+                    path,
+                    device=device,
+                    precision=args.precision,
+                    max_pixels=max_pixels(args),
+                    plugins=args.plugin,
+                    options=parse_options(args.option),
+                )
+                for device in devices_of(args.device)
+            ]
             digest = reading.result()
             if _identity(path) == before:  # a run that is still training may have replaced it
                 return translators, digest

@@ -16,6 +16,11 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def one_line(error: BaseException) -> str:
+    """Returns the message of an exception as one line; its type's name where it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def first_of(lines: Sequence[str], count: int) -> list[str]:
     """Returns the first few of many lines, and one that says how many more there are."""
     hidden = len(lines) - count

@@ -180,6 +180,7 @@ GENERATORS = Registry(
     {
         "resnet": "i2i.networks.resnet:ResNetGenerator",
         "unet": "i2i.networks.unet:UNetGenerator",
+        "mlp": "i2i.networks.mlp:MLPGenerator",
     },
     "i2i.generators",
 )
@@ -188,10 +189,12 @@ DISCRIMINATORS = Registry(
     {
         "patchgan": "i2i.networks.patchgan:PatchGANDiscriminator",
         "multiscale": "i2i.networks.multiscale:MultiScaleDiscriminator",
+        "mlp": "i2i.networks.mlp:MLPDiscriminator",
     },
     "i2i.discriminators",
 )
 ENCODERS = Registry("encoder", {}, "i2i.encoders")
+NETWORKS = Registry("network", {}, "i2i.networks")
 LOSSES = Registry(
     "loss",
     {
@@ -220,6 +223,7 @@ DATASETS = Registry(
         "folder": "i2i.data.folder:Folder",
         "shards": "i2i.data.shards.dataset:Shards",
         "synthetic": "i2i.data.drawn.dataset:Synthetic",
+        "digits": "i2i.data.drawn.digits:Digits",
     },
     "i2i.datasets",
 )
@@ -228,6 +232,7 @@ PIPELINES = Registry(
     {
         "pix2pix": "i2i.pipelines.pix2pix:Pix2Pix",
         "cyclegan": "i2i.pipelines.cyclegan:CycleGAN",
+        "gan": "i2i.pipelines.gan:GAN",
     },
     "i2i.pipelines",
 )
@@ -264,6 +269,7 @@ REGISTRIES = {
         GENERATORS,
         DISCRIMINATORS,
         ENCODERS,
+        NETWORKS,
         LOSSES,
         DATASETS,
         PIPELINES,
@@ -274,7 +280,7 @@ REGISTRIES = {
     )
 }
 
-NETWORK_KINDS = {registry.kind for registry in (GENERATORS, DISCRIMINATORS, ENCODERS)}
+NETWORK_KINDS = {registry.kind for registry in (GENERATORS, DISCRIMINATORS, ENCODERS, NETWORKS)}
 
 
 def registry_of(kind: str) -> Registry:

@@ -25,7 +25,6 @@ class Folder(Cacheable):
 
     Attributes:
         codecs: What files and tensors of the images mean.
-        channels: ``{"image": C}``.
         size: Height and width of the items where the transforms fix them, else ``None``.
         notes: After a scan: how many files need which conversion, a line each.
     """
@@ -78,7 +77,6 @@ class Folder(Cacheable):
         self._wanted, self._check = classes, check
         self._files = FileList(root, files, ("image",), True, ("label",) if classes else ()) if files else None
         self.codecs = {"image": ImageCodec(channels, depth, check_ranges(value_range)["a"])}
-        self.channels = {"image": channels}
         spec: Any = transforms
         if split != "train":
             spec = evaluation_spec(transforms) if eval_transforms is None else eval_transforms
@@ -109,6 +107,11 @@ class Folder(Cacheable):
         if self._wanted and not self._names:
             self.scan()
         return self._names
+
+    @property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the classes, in the order of the labels."""
+        return self.classes
 
     def scan(self) -> None:
         """Lists and checks the files, once.
@@ -155,9 +158,6 @@ class Folder(Cacheable):
         self.scan()
         assert self._paths is not None
         return len(self._paths)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.get(index, np.random.default_rng(index))
 
     @property
     def fingerprint(self) -> int:

@@ -64,6 +64,7 @@ class TwoDomains(Cacheable):
                 if number < 1:
                     raise ValueError(f"{name} must be at least 1, got {number}")
         self.root, self.split, self.joint, self.domains = root, split, joint, domains
+        self.is_paired = joint
         self.codecs = dict(codecs)
         self._layout, self._check = layout, check
         training = self._transforms(transforms, load_size, crop_size, "transforms")
@@ -76,11 +77,6 @@ class TwoDomains(Cacheable):
         self.size = self.transforms.size
         self.notes: tuple[str, ...] = ()
         self._sides: tuple[Side, Side] | None = None
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Channels of a and b."""
-        return {name: codec.channels for name, codec in self.codecs.items()}
 
     @property
     def fingerprint(self) -> int:
@@ -130,9 +126,6 @@ class TwoDomains(Cacheable):
 
     def __len__(self) -> int:
         return max(len(side.paths) for side in self._scanned())
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.get(index, np.random.default_rng(index))
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Loads an item.

@@ -1,11 +1,11 @@
 """A trained model as a function from images to images."""
 
-import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,20 +14,20 @@ from PIL import Image
 from i2i.core.errors import DataError, I2IError
 from i2i.images.codecs import Codec
 from i2i.images.decoding import MAX_PIXELS, Refused
-from i2i.inference.bundle.bundle import BundleInfo, find_bundle, load_bundle
-from i2i.pipelines.base import Direction, Pipeline
-from i2i.pipelines.policy import depends_on_batch, translating
+from i2i.inference.bundle.bundle import BundleInfo, load_bundle
+from i2i.inference.bundle.place import find_bundle
+from i2i.inference.options import check_options
+from i2i.pipelines.base import Applied, Pipeline
 from i2i.training.precision import Precision, pick_device
-
-_NOISE = threading.Lock()  # a CPU has one random state, whatever number of translators draw from it
 
 
 class Translator:
     """Translates images with a bundle's networks.
 
     The translation of an image depends on the image alone: not on its batch, its place in a folder or the time of day.
-    Where the generator's noise is dropout, it is seeded from the image. On a CPU this holds bit for bit; on a GPU,
-    whose kernels may sum in another order for another size of batch, a value next to a half may round the other way.
+    Random numbers of the networks, such as dropout, are seeded from the image. On a CPU this holds bit for bit; on a
+    GPU, whose kernels may sum in another order for another size of batch, a value next to a half may round the other
+    way.
 
     An image of a single colour is translated in ``fp32`` whatever the precision: normalisation divides by what it
     varies, which would then be the rounding errors alone.
@@ -39,10 +39,12 @@ class Translator:
         precision: See :class:`i2i.training.precision.Precision`; ``auto`` is ``fp32``, which is exact: only for many
             images a calibration is worth its time (:mod:`i2i.inference.jobs.calibration`).
         max_pixels: Files whose header claims more are refused before they are decoded.
+        options: Of the pipeline's ``translate``.
 
     Attributes:
         info: The bundle's metadata.
-        direction: The default direction, the bundle's first.
+        direction: The default direction, the bundle's first that reads and makes images.
+        options: Of the pipeline's ``translate``, checked.
         device: Where it computes.
         precision: How; it may be replaced by another of the same device.
         is_shared: Whether threads may translate at the same time. Noise keeps them apart: it is drawn from the random
@@ -56,22 +58,28 @@ class Translator:
         device: str = "auto",
         precision: str = "auto",
         max_pixels: int = MAX_PIXELS,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.info = info
+        self.directions = {name: one for name, one in info.directions.items() if one.source and one.target}
+        if not self.directions:
+            makes = any(not one.source for one in info.directions.values())
+            message = "this model makes images from noise" if makes else "this model judges images"
+            hints = ["i2i generate MODEL OUTPUT"] if makes else []
+            raise I2IError(f"{info.name}: {message}, it translates none", hints)
         self.device = pick_device(device)
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
         self._exact = Precision("fp32", self.device)
         self.pipeline = pipeline.to(self.device)
-        self.direction: str = next(iter(info.directions))
+        self.options = check_options(pipeline.translate, options or {})
+        self.direction: str = next(iter(self.directions))
         self._codecs = {domain: info.codec(domain) for domain in info.channels}
         for codec in self._codecs.values():
             codec.max_pixels = max_pixels
-        self._noisy = depends_on_batch(pipeline, info.norm_policy, info.dropout_policy)
-        # A CPU gains nothing from batches, and its convolutions round differently in them.
-        self._alone = self._noisy or self.device.type == "cpu"
-        self.is_shared = not self._noisy
+        self.applied = Applied(self.pipeline, self._exact, info.norm_policy, info.dropout_policy)
+        self.is_shared = not self.applied.is_noisy
         self._state = ExitStack()  # once for all images: it takes a millisecond, and threads would undo each other's
-        self._state.enter_context(translating(pipeline, info.norm_policy, info.dropout_policy))
+        self._state.enter_context(self.applied.policies())
 
     @classmethod
     def load(
@@ -83,6 +91,7 @@ class Translator:
         best: bool = False,
         plugins: Sequence[str] = (),
         max_pixels: int = MAX_PIXELS,
+        options: Mapping[str, Any] | None = None,
     ) -> "Translator":
         """Loads a run folder's model, or a bundle file.
 
@@ -93,12 +102,13 @@ class Translator:
             best: The run's best weights by its metric instead of its last.
             plugins: Local plugin files that the model needs, and that you trust.
             max_pixels: See the class.
+            options: See the class.
 
         Raises:
             CheckpointError: There is no such model, it is damaged, or it needs a plugin that is not here.
         """
         info, pipeline = load_bundle(find_bundle(model, best), list(plugins))
-        return cls(info, pipeline, device, precision, max_pixels)
+        return cls(info, pipeline, device, precision, max_pixels, options)
 
     def check_direction(self, direction: str | None) -> str:
         """Returns the direction asked for, or the default.
@@ -107,13 +117,14 @@ class Translator:
             I2IError: The model does not translate that way.
         """
         direction = direction or self.direction
-        if direction not in self.info.directions:
-            raise I2IError(f"this model translates {' and '.join(self.info.directions)} only, not {direction}")
+        if direction not in self.directions:
+            raise I2IError(f"this model translates {' and '.join(self.directions)} only, not {direction}")
         return direction
 
     def codecs(self, direction: str) -> tuple[Codec, Codec]:
         """Returns what the model takes in a direction, and what it makes."""
-        return self._codecs[direction[0]], self._codecs[direction[2]]
+        one = self.directions[direction]
+        return self._codecs[one.source], self._codecs[one.target]
 
     def __call__(self, image: "str | Path | np.ndarray | Image.Image", direction: str | None = None) -> np.ndarray:
         """Translates one image of any size.
@@ -121,7 +132,7 @@ class Translator:
         Args:
             image: A file, an array ``[H, W, C]`` or ``[H, W]``, or a Pillow image as it is stored, which is without the
                 rotation that its EXIF asks for. A label map holds class ids, or the classes' colours.
-            direction: ``a2b`` or ``b2a``; by default the bundle's first.
+            direction: One of the bundle's, such as ``a2b``; by default the first.
 
         Returns:
             ``[H, W, C]``, of the same height and width: uint8; uint16 or float32 where the model was trained on such
@@ -157,52 +168,30 @@ class Translator:
         """
         direction = self.check_direction(direction)
         target = self.codecs(direction)[1]
-        return np.concatenate([target.decode(y) for y in self.outputs(images, direction, precision)])
+        return target.decode(torch.cat(list(self.outputs(images, direction, precision))))
 
     def outputs(
         self, images: Sequence[np.ndarray], direction: str, precision: Precision | None = None
     ) -> Iterator[torch.Tensor]:
-        """As :meth:`batch`; yields what the networks make, ``[n, C, H, W]`` in [-1, 1], image by image on a CPU."""
+        """As :meth:`batch`; yields for each image what the networks make of it, ``[1, C, H, W]`` in [-1, 1]."""
         source = self.codecs(direction)[0]
         precision = precision or self.precision
+        own = self.directions[direction].own
         for is_flat, alike in groupby(images, (lambda _: False) if precision.is_exact else _is_flat):
             together = list(alike)
-            for group in [[image] for image in together] if self._alone else [together]:
-                with torch.inference_mode(), self._own_noise(group[0]):
-                    encoded = [source.encode(image) for image in group]
-                    x = torch.stack(encoded) if len(group) > 1 else encoded[0][None]
-                    own = self._exact if is_flat else precision
-                    y = self._forward(x, self.info.directions[direction], own)
-                yield y
+            with torch.inference_mode():
+                encoded = [source.encode(image) for image in together]
+                used = self._exact if is_flat else precision
 
-    def _forward(self, x: torch.Tensor, direction: Direction, precision: Precision) -> torch.Tensor:
-        with precision.kernels(), precision.autocast():
-            y = self.pipeline.translate(x.to(self.device, memory_format=precision.memory_format), direction)
-        if not torch.isfinite(y).all():
-            raise I2IError("the model's values for it are not finite numbers")
-        return y
+                def seed_of(index: int, images: list[np.ndarray] = together) -> int:
+                    return zlib.crc32(images[index].tobytes(), self.info.seed)
 
-    @contextmanager
-    def _own_noise(self, image: np.ndarray) -> Iterator[None]:
-        """Seeds the noise from the image, and keeps the seed from the process's random state."""
-        if not self._noisy:
-            yield
-            return
-        seed = zlib.crc32(image.tobytes(), self.info.seed)
-        if self.device.type == "cuda":  # the state of this device alone: others may be at work
-            with torch.cuda.device(self.device):
-                before = torch.cuda.get_rng_state()
-                torch.cuda.manual_seed(seed)
-                try:
-                    yield
-                finally:
-                    torch.cuda.set_rng_state(before)
-            return
-        with _NOISE, torch.random.fork_rng([]):
-            if self.device.type == "mps":
-                torch.mps.manual_seed(seed)
-            torch.default_generator.manual_seed(seed)
-            yield
+                made = list(self.applied.outputs(encoded, own, seed_of, used, **self.options))
+                if not all(torch.isfinite(y).all() for y in made):
+                    raise I2IError("the model's values for it are not finite numbers")
+            if any(len(y) != 1 for y in made):
+                raise I2IError(f"the model makes {len(made[0])} images of each, and one is expected")
+            yield from made
 
 
 def _is_flat(image: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ same.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
@@ -26,6 +27,8 @@ def _mean_over_maps(loss: Callable[[Tensor], Tensor], logits: Logits) -> Tensor:
 
 class AdversarialLoss(nn.Module, ABC):
     """Base of the adversarial losses. All logits are ``[N, 1, h, w]``, or a list of such; all results scalars."""
+
+    family: ClassVar[str] = "adversarial"
 
     @property
     def has_penalty(self) -> bool:

@@ -27,6 +27,8 @@ class FeatureLoss(nn.Module, ABC):
         ArgumentError: There is no such backbone or level, or the weights cannot be had.
     """
 
+    family: ClassVar[str] = "pairwise"
+
     default_levels: ClassVar[tuple[int, ...]]
 
     def __init__(self, backbone: str = "vgg16.tv_in1k", layers: Layers = None, weights: str = "auto") -> None:

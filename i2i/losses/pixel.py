@@ -1,6 +1,7 @@
 """Pixelwise distances between two images, each a mean over all values."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
@@ -11,6 +12,8 @@ from i2i.core.numerics import full_precision
 
 class PixelLoss(nn.Module, ABC):
     """Base of the pixelwise losses: the mean of a function of each difference."""
+
+    family: ClassVar[str] = "pairwise"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compares two images.

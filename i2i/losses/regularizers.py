@@ -1,5 +1,7 @@
 """Losses that look at the prediction alone."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ class TotalVariation(nn.Module):
     in place of the length of the gradient, which has no derivative where the image is flat. It discourages noise and
     checkerboards and keeps edges.
     """
+
+    family: ClassVar[str] = "pairwise"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Measures an image.

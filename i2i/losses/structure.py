@@ -3,6 +3,8 @@
 Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004), section III.
 """
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
@@ -26,6 +28,8 @@ class SSIM(nn.Module):
     Raises:
         ValueError: If an argument is out of range.
     """
+
+    family: ClassVar[str] = "pairwise"
 
     window: Tensor
 

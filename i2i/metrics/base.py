@@ -1,30 +1,59 @@
-"""What a metric is: a number about many translations, gathered image by image.
+"""A metric is a number about many images, gathered image by image.
 
-The shape is that of torchmetrics, whose metrics can be registered as they are: ``update(translation, target)``,
-``compute()``, ``reset()``. In a group of processes ``compute`` speaks for all of them.
+The shape is that of torchmetrics, whose metrics can be registered as they are. In a group of processes ``compute``
+speaks for all of them.
 """
 
 from abc import abstractmethod
+from typing import ClassVar, Literal
 
 import torch
+import torchmetrics
 from torch import Tensor
-from torchmetrics import Metric
 
 
-class ImageMean(Metric):
-    """A distance or likeness of each translation and its target, averaged over the images.
+class Metric(torchmetrics.Metric):
+    """Base of metrics.
 
     Attributes:
+        compares: ``pairs``: ``update(images, targets)`` takes each image with what it should be. ``sets``:
+            ``update(images, real=True)`` and ``update(images, real=False)`` take the images of both sides, which need
+            not belong together. Images are ``[N, C, H, W]`` in [-1, 1].
         higher_is_better: Which way is good.
         needs_classes: Whether it means something for one-hot domains only.
-        total: Sum over images.
-        count: Images seen.
+
+    Example:
+        >>> class Brightness(Metric):
+        ...     compares, higher_is_better = "sets", False
+        ...
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.add_state("sums", torch.zeros(2), dist_reduce_fx="sum")
+        ...         self.add_state("counts", torch.zeros(2), dist_reduce_fx="sum")
+        ...
+        ...     def update(self, images, real):
+        ...         self.sums[int(real)] += images.mean((1, 2, 3)).sum()
+        ...         self.counts[int(real)] += len(images)
+        ...
+        ...     def compute(self):
+        ...         return (self.sums / self.counts).diff().abs().squeeze()
     """
 
+    compares: ClassVar[Literal["pairs", "sets"]] = "pairs"
     higher_is_better: bool
     needs_classes = False
     is_differentiable = False
     full_state_update = False
+
+
+class ImageMean(Metric):
+    """A distance or likeness of each image and its target, averaged over the images.
+
+    Attributes:
+        total: Sum over images.
+        count: Images seen.
+    """
+
     total: Tensor
     count: Tensor
 

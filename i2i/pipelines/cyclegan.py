@@ -3,14 +3,15 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from i2i.pipelines.base import (
     Batch,
     Channels,
+    Direction,
     LossRole,
     NetworkRole,
+    Now,
     Phase,
     Pipeline,
     Shared,
@@ -38,20 +39,18 @@ class CycleGAN(Pipeline):
 
     networks: ClassVar[Mapping[str, NetworkRole]] = {
         "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",)), "F": Channels(("b",), ("a",))}),
-        "discriminator": NetworkRole("discriminator", {"D_X": Channels(("a",)), "D_Y": Channels(("b",))}),
+        "discriminator": NetworkRole(
+            "discriminator", {"D_X": Channels(("a",)), "D_Y": Channels(("b",))}, takes={"size": "data.size"}
+        ),
     }
     losses: ClassVar[Mapping[str, LossRole]] = {
-        "adversarial": LossRole("adversarial"),
-        "cycle": LossRole("pairwise"),
-        "identity": LossRole("pairwise", required=False),
-        "perceptual": LossRole("pairwise", required=False),
-        "style": LossRole("pairwise", required=False),
+        "adversarial": LossRole(("adversarial",)),
+        "cycle": LossRole(("pairwise",)),
+        "identity": LossRole(("pairwise",), required=False),
+        "perceptual": LossRole(("pairwise",), required=False),
+        "style": LossRole(("pairwise",), required=False),
     }
-    phases = (
-        Phase("G", ("G", "F"), "generator"),
-        Phase("D", ("D_X", "D_Y"), "discriminator", constant_shared=True, late_commit=True),
-    )
-    directions = {"a2b": "G", "b2a": "F"}
+    directions = {"a2b": Direction(("G",), "a", "b"), "b2a": Direction(("F",), "b", "a")}
 
     def __init__(
         self,
@@ -62,6 +61,11 @@ class CycleGAN(Pipeline):
         dropout_policy: Literal["on", "off"] = "off",
     ) -> None:
         super().__init__(networks, losses, norm_policy, dropout_policy)
+        has_penalty = self.has("adversarial") and self.objective("adversarial").has_penalty
+        self.phases = (
+            Phase("G", ("G", "F"), "generator"),
+            Phase("D", ("D_X", "D_Y"), "discriminator", second_order=has_penalty, constant_shared=True),
+        )
         self.pool_x = ImagePool(pool_size)
         self.pool_y = ImagePool(pool_size)
 
@@ -71,8 +75,8 @@ class CycleGAN(Pipeline):
             counts = f"a has {channels['a']}, b {channels['b']}"
             yield ("losses", "identity"), f"needs domains of as many channels, and {counts}: leave the role out"
 
-    def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
-        x, y = batch["a"], batch["b"]
+    def forward(self, now: Now) -> Shared:
+        x, y = now.batch["a"], now.batch["b"]
         # The original's order: gradients of a network's calls are summed in it, and it decides the last bit.
         fake_y = fitted(self.G, x)
         recon_x = fitted(self.F, fake_y)  # F(G(x))
@@ -80,18 +84,15 @@ class CycleGAN(Pipeline):
         recon_y = fitted(self.G, fake_x)  # G(F(y))
         return {"fake_y": fake_y, "fake_x": fake_x, "recon_x": recon_x, "recon_y": recon_y}
 
-    def aside(self, phase: str, batch: Batch, rng: torch.Generator) -> Iterator[Terms]:
-        if phase != "G" or "identity" not in self.objectives:
-            return
-        x, y, identity = batch["a"], batch["b"], self.objective("identity")
-        yield Terms({"identity_x": identity(fitted(self.F, x), x)})  # section 5.2, L_identity
-        yield Terms({"identity_y": identity(fitted(self.G, y), y)})
+    def loss(self, phase: str, now: Now, shared: Shared) -> Terms | Iterator[Terms]:
+        return self._generators(now, shared) if phase == "G" else self._discriminators(now, shared)
 
-    def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
-        return self._generators(batch, shared) if phase == "G" else self._discriminators(batch, shared, rng)
-
-    def _generators(self, batch: Batch, shared: Shared) -> Terms:
-        x, y = batch["a"], batch["b"]
+    def _generators(self, now: Now, shared: Shared) -> Iterator[Terms]:
+        x, y = now.batch["a"], now.batch["b"]
+        if self.has("identity"):  # these need nothing shared: each graph is freed before the next is built
+            identity = self.objective("identity")
+            yield Terms({"identity_x": identity(fitted(self.F, x), x)})  # section 5.2, L_identity
+            yield Terms({"identity_y": identity(fitted(self.G, y), y)})
         adversarial, cycle = self.objective("adversarial"), self.objective("cycle")
         losses = {
             "G_adversarial": adversarial.generator(self.D_Y(shared["fake_y"])),  # eq. 1
@@ -99,21 +100,21 @@ class CycleGAN(Pipeline):
             "cycle_x": cycle(shared["recon_x"], x),  # eq. 2
             "cycle_y": cycle(shared["recon_y"], y),
         }
-        if "perceptual" in self.objectives:
+        if self.has("perceptual"):
             perceptual = self.objective("perceptual")
             losses["perceptual_y"] = perceptual(shared["fake_y"], x)
             losses["perceptual_x"] = perceptual(shared["fake_x"], y)
-        if "style" in self.objectives:
+        if self.has("style"):
             style = self.objective("style")
             losses["style_y"] = style(shared["fake_y"], y)
             losses["style_x"] = style(shared["fake_x"], x)
-        return Terms(losses)
+        yield Terms(losses)
 
-    def _discriminators(self, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
+    def _discriminators(self, now: Now, shared: Shared) -> Terms:
         adversarial = self.objective("adversarial")
         terms = Terms({})
-        for letter, D, pool, real, fake in self._judged(batch, shared):
-            seen = pool.query(fake, rng)
+        for letter, D, real, fake in self._judged(now.batch, shared):
+            seen, places = self._pool(letter).query(fake, now.rng)
             real_logits, fake_logits = D(real), D(seen)
             # Halved, so that D learns more slowly relative to G (section 7.1).
             terms.losses[f"D_{letter}"] = 0.5 * adversarial.discriminator(real_logits, fake_logits)
@@ -123,19 +124,23 @@ class CycleGAN(Pipeline):
             hits = accuracy(real_logits, fake_logits, adversarial.boundary)
             terms.statistics[f"D_{letter}_accuracy_real"] = hits["real"]
             terms.statistics[f"D_{letter}_accuracy_fake"] = hits["fake"]
+            terms.keep |= {f"fake_{letter}": fake.detach(), f"places_{letter}": places}
         return terms
 
-    def commit(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> None:
+    def commit(self, phase: str, keep: Mapping[str, Tensor]) -> None:
         if phase == "D":
-            for _, _, pool, _, fake in self._judged(batch, shared):
-                pool.commit(fake, rng)
+            for letter in "YX":
+                self._pool(letter).commit(keep[f"fake_{letter}"], keep[f"places_{letter}"])
 
-    def _judged(self, batch: Batch, shared: Shared) -> tuple[tuple[str, Any, ImagePool, Tensor, Tensor], ...]:
-        """Letter, discriminator, pool, real and fake images of each domain."""
+    def _judged(self, batch: Batch, shared: Shared) -> tuple[tuple[str, Any, Tensor, Tensor], ...]:
+        """Letter, discriminator, real and fake images of each domain."""
         return (
-            ("Y", self.D_Y, self.pool_y, batch["b"], shared["fake_y"]),
-            ("X", self.D_X, self.pool_x, batch["a"], shared["fake_x"]),
+            ("Y", self.D_Y, batch["b"], shared["fake_y"]),
+            ("X", self.D_X, batch["a"], shared["fake_x"]),
         )
+
+    def _pool(self, letter: str) -> ImagePool:
+        return self.pool_y if letter == "Y" else self.pool_x
 
     def previews(self, batch: Batch) -> dict[str, View]:
         columns = {}

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from i2i.pipelines.base import (
     Batch,
     Channels,
+    Direction,
     LossRole,
     NetworkRole,
+    Now,
     Phase,
     Pipeline,
     Shared,
@@ -44,17 +46,16 @@ class Pix2Pix(Pipeline):
 
     networks: ClassVar[Mapping[str, NetworkRole]] = {
         "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",))}),
-        "discriminator": NetworkRole("discriminator", {"D": Channels(("a", "b"))}),
+        "discriminator": NetworkRole("discriminator", {"D": Channels(("a", "b"))}, takes={"size": "data.size"}),
     }
     losses: ClassVar[Mapping[str, LossRole]] = {
-        "adversarial": LossRole("adversarial"),
-        "reconstruction": LossRole("pairwise"),
-        "perceptual": LossRole("pairwise", required=False),
-        "style": LossRole("pairwise", required=False),
-        "feature_matching": LossRole("pairwise", required=False, features_of="discriminator"),
+        "adversarial": LossRole(("adversarial",)),
+        "reconstruction": LossRole(("pairwise",)),
+        "perceptual": LossRole(("pairwise",), required=False),
+        "style": LossRole(("pairwise",), required=False),
+        "feature_matching": LossRole(("pairwise",), required=False, needs=("discriminator.logits_and_features",)),
     }
-    phases = (Phase("D", ("D",), "discriminator", constant_shared=True), Phase("G", ("G",), "generator"))
-    directions = {"a2b": "G"}
+    directions = {"a2b": Direction(("G",), "a", "b")}
     learns_pairs = True
 
     def __init__(
@@ -65,12 +66,17 @@ class Pix2Pix(Pipeline):
         dropout_policy: Literal["on", "off"] = "on",
     ) -> None:
         super().__init__(networks, losses, norm_policy, dropout_policy)
+        has_penalty = self.has("adversarial") and self.objective("adversarial").has_penalty
+        self.phases = (
+            Phase("D", ("D",), "discriminator", second_order=has_penalty, constant_shared=True),
+            Phase("G", ("G",), "generator"),
+        )
 
-    def forward(self, batch: Batch, rng: torch.Generator) -> Shared:
-        return {"fake": fitted(self.G, batch["a"])}  # G(x, z)
+    def forward(self, now: Now) -> Shared:
+        return {"fake": fitted(self.G, now.batch["a"])}  # G(x, z)
 
-    def loss(self, phase: str, batch: Batch, shared: Shared, rng: torch.Generator) -> Terms:
-        x, y, fake = batch["a"], batch["b"], shared["fake"]
+    def loss(self, phase: str, now: Now, shared: Shared) -> Terms:
+        x, y, fake = now.batch["a"], now.batch["b"], shared["fake"]
         adversarial = self.objective("adversarial")
 
         def D(image: Tensor) -> Any:  # D(x, .)
@@ -87,7 +93,7 @@ class Pix2Pix(Pipeline):
             return Terms(losses, {"D_accuracy_real": hits["real"], "D_accuracy_fake": hits["fake"]})
 
         losses = {}
-        if "feature_matching" in self.objectives:
+        if self.has("feature_matching"):
             logits, features = self.D.logits_and_features(torch.cat([x, fake], dim=1))
             with torch.no_grad():
                 _, real_features = self.D.logits_and_features(torch.cat([x, y], dim=1))
@@ -98,13 +104,13 @@ class Pix2Pix(Pipeline):
             logits = D(fake)
         losses["G_adversarial"] = adversarial.generator(logits)  # eq. 1
         for role in ("reconstruction", "perceptual", "style"):
-            if role in self.objectives:
+            if self.has(role):
                 losses[f"G_{role}"] = self.objective(role)(fake, y)  # reconstruction: eq. 3
         return Terms(losses)
 
     def previews(self, batch: Batch) -> dict[str, View]:
         return {
             "input": View("a", batch["a"]),
-            "output": View("b", self.translate(batch["a"], "a2b")),
+            "output": View("b", fitted(self.G, batch["a"])),
             "target": View("b", batch["b"]),
         }

@@ -14,8 +14,9 @@ from i2i.core.errors import ConfigError, Problem, RegistryError
 from i2i.core.meta import on_meta
 from i2i.core.plugins import load_plugin_file
 from i2i.core.registry import DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, did_you_mean
+from i2i.data.base import Dataset, adapted
 from i2i.data.loading.stream import SeededDataset
-from i2i.pipelines.base import LossRole
+from i2i.pipelines.base import LossRole, family_of
 from i2i.training.schedules import Constant, Schedule
 from i2i.training.settings import DataSettings, TrainerSettings
 
@@ -27,6 +28,9 @@ FRAMEWORK_KEYS = (
 DATA_KEYS = tuple(field.name for field in fields(DataSettings))
 MAX_PIXELS = 2**32  # of a training image
 DEFAULT_OPTIMIZER = parse("{type: adam, lr: 2.0e-4, betas: [0.5, 0.999]}", "<default>")
+
+_FAMILIES = {"adversarial": "an adversarial loss", "pairwise": "a loss that compares two images"}
+_EXAMPLES = {"adversarial": "lsgan", "pairwise": "l1"}
 
 Result = TypeVar("Result")
 
@@ -59,26 +63,26 @@ class Data:
 
     node: Node
     settings: DataSettings
-    dataset: Any
+    dataset: Dataset
 
     @property
     def channels(self) -> dict[str, int]:
         """Channels of each domain, after ``direction``."""
-        channels = dict(self.dataset.channels)
-        if self.settings.direction == "b2a" and {"a", "b"} <= channels.keys():
-            channels["a"], channels["b"] = channels["b"], channels["a"]
-        return channels
+        return {domain: codec.channels for domain, codec in self.seeded(0).codecs.items()}
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the training images, where the data set says that they are all alike."""
-        size = getattr(self.dataset, "size", None)
+        size = self.dataset.size
         return None if size is None else (size[0], size[1])
 
-    @property
-    def is_paired(self) -> bool | None:
-        """Whether a and b of an item show the same thing; ``None`` where the data set does not tell."""
-        return SeededDataset(self.dataset, 0).is_paired
+    def seeded(self, seed: int, dataset: Dataset | None = None) -> SeededDataset:
+        """Returns the data set, or another one, with a seed and the domains as the pipeline has them."""
+        return SeededDataset(dataset or self.dataset, seed, self.settings.direction == "b2a")
+
+    def sample(self, count: int, device: str = "meta") -> dict[str, torch.Tensor]:
+        """Returns a random batch, labels included; its size must be known."""
+        return self.seeded(0).sample(count, device)
 
     def count(self, domains: tuple[str, ...]) -> int:
         """Returns the channels of some domains together.
@@ -121,8 +125,14 @@ def check_head(root: Node) -> None:
         raise ConfigError(problems)
 
 
-def check_keys(root: Node, roles: Collection[str]) -> None:
-    """Checks the keys of the document; ``roles`` are the pipeline's networks."""
+def check_keys(root: Node, roles: Collection[str], needs_losses: bool = True) -> None:
+    """Checks the keys of the document.
+
+    Args:
+        root: The document.
+        roles: The pipeline's networks.
+        needs_losses: Whether the pipeline has a loss role that is required.
+    """
     known = [*FRAMEWORK_KEYS, *roles]
     hints = [f"known with this pipeline: {', '.join(known)}"]
     problems = [
@@ -130,7 +140,8 @@ def check_keys(root: Node, roles: Collection[str]) -> None:
         for key, child in root.items()
         if key not in known
     ]
-    problems += [root.problem(f"needs {key!r}") for key in ("data", "trainer", "losses") if root.get(key) is None]
+    wanted = ["data", "trainer", *(["losses"] if needs_losses else [])]
+    problems += [root.problem(f"needs {key!r}") for key in wanted if root.get(key) is None]
     if problems:
         raise ConfigError(problems)
 
@@ -156,22 +167,17 @@ def check_losses(root: Node, declared: Mapping[str, LossRole]) -> dict[str, list
             problems.append(child.problem("the role has no loss"))
     for role, spec in declared.items():
         if spec.required and losses.get(role) is None:
-            example = "lsgan" if spec.family == "adversarial" else "l1"
+            example = _EXAMPLES.get(spec.families[0], "NAME")
             hint = f"losses: {{{role}: {{type: {example}}}}}"
             problems.append(losses.problem(f"the role {role!r} has no loss", hints=[hint]))
     problems.stop_if_any()
     return checked
 
 
-def loss_family(component: Any) -> str:
-    """Returns the family of a loss; see :class:`~i2i.pipelines.base.LossRole`."""
-    return "adversarial" if hasattr(component, "discriminator") else "pairwise"
-
-
 def _check_loss(node: Node, role: LossRole) -> None:
     component = find_component(LOSSES, node)
-    if loss_family(component) != role.family:
-        wanted = "an adversarial loss" if role.family == "adversarial" else "a loss that compares two images"
+    if family_of(component) not in role.families:
+        wanted = " or ".join(_FAMILIES.get(family, f"a loss of the family {family!r}") for family in role.families)
         raise ConfigError([node.problem(f"{node.plain()['type']!r} is not {wanted}, which this role needs", "type")])
     problems = Problems()
     problems.attempt(_try_loss, component, node.without(["weight"]))
@@ -225,7 +231,7 @@ def make_data(root: Node) -> Data:
     dataset = problems.attempt(make, DATASETS, own)
     problems.stop_if_any()
     assert settings is not None  # it had no problem
-    data = Data(own, settings, dataset)
+    data = Data(own, settings, adapted(dataset))
     if data.size is not None and data.size[0] * data.size[1] > MAX_PIXELS:
         raise ConfigError(
             [own.problem(f"images of {data.size[0]}x{data.size[1]} are larger than any that can be trained on")]

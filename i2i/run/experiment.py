@@ -20,12 +20,15 @@ from i2i.core.errors import CheckpointError, ConfigError, Problem, shortened
 from i2i.core.meta import on_meta
 from i2i.core.plugins import installed_version, owner_of
 from i2i.core.registry import LOSSES, PIPELINES
-from i2i.images.codecs import codecs_of
-from i2i.inference.bundle.bundle import BundleInfo, find_bundle, misfit, read_info, read_shapes, read_state
-from i2i.pipelines.base import Pipeline, WeightedLosses
+from i2i.data.base import Dataset
+from i2i.inference.bundle.bundle import BundleInfo, as_users_say, misfit, read_info, read_shapes, read_state
+from i2i.inference.bundle.place import find_bundle
+from i2i.pipelines.base import Direction, Phase, Pipeline, WeightedLosses
 from i2i.run import checks
+from i2i.run.declared import check_declared, check_trial, signature_problem
 from i2i.run.held_out import check_trackers, check_validation
-from i2i.run.trial import check_features, check_networks, try_step
+from i2i.run.trial import Trial, check_needs, check_networks, try_step
+from i2i.training.timetable import Timetable
 
 
 class Experiment:
@@ -45,7 +48,10 @@ class Experiment:
         optimizer_nodes: The optimizer of each network role.
         network_plans: The networks, by letter.
         meta_networks: The same, built without memory.
-        shapes: Of their inputs and outputs, where the data set tells its images' size.
+        phases: Of the pipeline as built.
+        own_directions: Of the pipeline as built, by its own names.
+        timetable: Which images a step sees.
+        trial: What a step without memory has shown.
         init_from: The bundle that networks start from; ``None`` for none.
         held_out: The images and metrics of ``validation``; ``None`` for none.
         trackers: Name, class and node of each.
@@ -67,18 +73,20 @@ class Experiment:
             raise ConfigError(problems)
         self.pipeline_class = pipeline_class
         self.pipeline_node = root.find(["pipeline"])
+        if problem := signature_problem(pipeline_class, self.pipeline_node):
+            raise ConfigError([problem])  # all else would be a consequence
         roles = dict(pipeline_class.networks)
         problems += check_arguments(pipeline_class, self.pipeline_node, ("networks", "losses"))
-        problems.attempt(checks.check_keys, root, roles)
+        problems.attempt(checks.check_keys, root, roles, any(role.required for role in pipeline_class.losses.values()))
         loss_nodes = problems.attempt(checks.check_losses, root, pipeline_class.losses)
         optimizer_nodes = problems.attempt(checks.optimizer_nodes, root, roles)
         self.held_out = problems.attempt(check_validation, root, data)
         trackers = problems.attempt(check_trackers, root)
         self.init_from = problems.attempt(_init_from, root)
-        self.network_plans, self.meta_networks, self.shapes = check_networks(root, roles, data, problems)
+        self.network_plans, self.meta_networks = check_networks(root, roles, data, problems)
         if loss_nodes is not None:
             declared = pipeline_class.losses
-            problems.attempt(check_features, declared, loss_nodes, self.network_plans, self.meta_networks)
+            problems.attempt(check_needs, declared, loss_nodes, self.network_plans, self.meta_networks)
         problems.extend(self._frozen_problems())
         problems.extend(self._misfits())
         if data is not None and loss_nodes is not None:
@@ -89,7 +97,12 @@ class Experiment:
         assert settings and data and schedule and loss_nodes is not None and optimizer_nodes is not None
         self.settings, self.data, self.schedule = settings, data, schedule
         self.loss_nodes, self.optimizer_nodes = loss_nodes, optimizer_nodes
-        try_step(self._pipeline(self.meta_networks, meta=True), self.pipeline_node, data)
+        pipeline = self.build_empty_pipeline(copied=False)
+        self.phases: tuple[Phase, ...] = pipeline.active_phases
+        self.own_directions: dict[str, Direction] = dict(pipeline.directions)
+        self.timetable: Timetable = check_declared(root, pipeline, data, settings)
+        self.trial: Trial = try_step(pipeline, self.pipeline_node, data)
+        self.notes = check_trial(root, pipeline, self.trial, data, loss_nodes)
 
     @classmethod
     def load(cls, config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> "Experiment":
@@ -119,7 +132,7 @@ class Experiment:
         for path, message in self.pipeline_class.conflicts(data.channels, used):
             yield self.root.problem(message, *path)
         # A data set of a plugin that does not tell is taken at its word.
-        if self.pipeline_class.learns_pairs and data.is_paired is False:
+        if self.pipeline_class.learns_pairs and data.dataset.is_paired is False:
             name = self.pipeline_node.plain()["type"]
             hints = ["pairs: type: paired or labels, or paired: true", "images that do not belong together: a cyclegan"]
             yield data.node.problem(f"{name} learns from pairs, and this data set gives unrelated images", hints=hints)
@@ -159,20 +172,18 @@ class Experiment:
         return str(name.value) if name else "experiment"
 
     @property
-    def dataset(self) -> Any:
+    def dataset(self) -> Dataset:
         return self.data.dataset
 
     @property
     def directions(self) -> dict[str, str]:
-        """What users ask for -> the pipeline's own direction; they differ where ``data.direction`` is ``b2a``."""
-        own = list(self.pipeline_class.directions)
-        if self.data.settings.direction == "a2b":
-            return {direction: direction for direction in own}
-        return {{"a2b": "b2a", "b2a": "a2b"}[direction]: direction for direction in own}
+        """The names that users give -> the pipeline's own; they differ where ``data.direction`` is ``b2a``."""
+        told = as_users_say(self.own_directions, self.data.settings.direction == "b2a")
+        return {name: direction.own for name, direction in told.items()}
 
     @property
     def optimizer_roles(self) -> list[str]:
-        return list(dict.fromkeys(phase.optimizer for phase in self.pipeline_class.phases))
+        return list(dict.fromkeys(phase.optimizer for phase in self.phases))
 
     def build_optimizer(self, role: str, parameters: list[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
         """Builds the optimizer of a network role; see :func:`i2i.run.checks.make_optimizer`."""
@@ -184,8 +195,10 @@ class Experiment:
         held_out = (data.get("validation") or {}).get("data", {})
         places = [(holder, key) for holder in (data["data"], held_out) for key in ("root", "store")]
         places += [(data, "init_from")]
-        places += [(data[role], "bundle") for role in self.pipeline_class.networks]
-        losses = [loss for role in data["losses"].values() for loss in (role if isinstance(role, list) else [role])]
+        places += [(data[role], "bundle") for role in self.pipeline_class.networks if role in data]
+        losses = [
+            loss for role in data.get("losses", {}).values() for loss in (role if isinstance(role, list) else [role])
+        ]
         places += [(loss, "weights") for loss in losses if Path(str(loss.get("weights"))).expanduser().is_file()]
         for holder, key in places:
             if isinstance(holder.get(key), str) and "://" not in holder[key]:
@@ -221,17 +234,18 @@ class Experiment:
                     raise misfit(source[0], error) from error
         return self._frozen(self._pipeline(networks))
 
-    def build_empty_pipeline(self) -> Pipeline:
+    def build_empty_pipeline(self, copied: bool = True) -> Pipeline:
         """As :meth:`build_pipeline` on the meta device, which takes no memory; no weights are loaded."""
-        return self._frozen(self._pipeline(copy.deepcopy(self.meta_networks), meta=True))
+        networks = copy.deepcopy(self.meta_networks) if copied else self.meta_networks
+        return self._frozen(self._pipeline(networks, meta=True))
 
     def _frozen(self, pipeline: Pipeline) -> Pipeline:
         pipeline.frozen = frozenset(letter for letter, plan in self.network_plans.items() if plan.frozen)
         return pipeline
 
     def bundle_info(self, pipeline: Pipeline, step: int, metrics: Mapping[str, float] | None = None) -> BundleInfo:
-        """Describes the bundle of this experiment's pipeline: its generators, and how to use them."""
-        letters = set(pipeline.directions.values())
+        """Describes the bundle of this experiment's pipeline: the networks of its directions, and how to use them."""
+        letters = set(pipeline.used)
         networks = {
             letter: {
                 "kind": plan.kind,
@@ -250,9 +264,11 @@ class Experiment:
             pipeline=config["pipeline"],
             pipeline_owner=owner_of("pipeline", config["pipeline"]["type"]),
             networks=networks,
-            directions=self.directions,  # type: ignore[arg-type]
+            directions=as_users_say(pipeline.directions, self.data.settings.direction == "b2a"),
             channels=dict(self.dataset.channels),
-            domains={domain: codec.describe() for domain, codec in codecs_of(self.dataset).items()},
+            domains={domain: codec.describe() for domain, codec in self.dataset.codecs.items()},
+            classes=list(self.dataset.class_names) if self.reads_labels else [],
+            attributes=list(self.dataset.attributes) if self.reads_labels else [],
             norm_policy=pipeline.norm_policy,
             dropout_policy=pipeline.dropout_policy,
             size=list(self.data.size) if self.data.size else None,
@@ -261,6 +277,11 @@ class Experiment:
             metrics=dict(metrics or {}),
             versions={"i2i": installed_version("i2i") or "unknown", "torch": torch.__version__},
         )
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the pipeline reads the labels of the data, as far as that is known."""
+        return not self.trial.is_whole or "label" in self.trial.keys
 
     def _pipeline(self, networks: Mapping[str, nn.Module], meta: bool = False) -> Pipeline:
         losses = {}

@@ -18,7 +18,7 @@ def check_module(subject: Subject, build: Callable[[], nn.Module], x: Tensor, af
     Args:
         subject: Names the component in messages.
         build: Makes the network anew, under a fixed seed.
-        x: ``[N, C, H, W]`` in [-1, 1].
+        x: Images ``[N, C, H, W]`` in [-1, 1], or latents.
         after_steps: See :func:`i2i.testing.check_generator`.
 
     Raises:
@@ -112,7 +112,7 @@ def _parameter_gradients(network: nn.Module, x: Tensor, layout: torch.memory_for
     """Gradients of the outputs times fixed random numbers, all in one memory format; without randomness."""
     network.eval().to(memory_format=layout)
     network.zero_grad(set_to_none=True)
-    _loss(network, x.contiguous(memory_format=layout), layout).backward()
+    _loss(network, x.contiguous(memory_format=layout) if x.ndim == 4 else x, layout).backward()
     return {name: p.grad.contiguous() for name, p in network.named_parameters() if p.grad is not None}
 
 

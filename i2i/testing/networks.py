@@ -19,6 +19,9 @@ def check_generator(
 ) -> None:
     """Checks a generator: shapes, sizes and range, gradients, randomness, weights and memory formats.
 
+    A generator with ``z_dim`` is given latents ``[N, z_dim]``, any other images. One with ``num_classes`` or
+    ``num_attributes`` is given labels as well.
+
     Args:
         component: The class.
         after_steps: Optimizer steps to take before asking whether the gradient reaches every parameter; 1 excuses
@@ -31,22 +34,32 @@ def check_generator(
         AssertionError: Names the clause that is broken.
     """
     subject = Subject(component, arguments, ("in_channels", "out_channels"))
+    if "in_channels" not in subject.parameters and "out_channels" in subject.parameters:
+        _check_from_latents(subject, after_steps)
+        return
     tried = dict.fromkeys(
         (_given(subject, "in_channels", i, 3), _given(subject, "out_channels", o, None))
         for i, o in ((3, 3), (1, 3), (3, 4))
     )
     for in_channels, out_channels in tried:
         network = _built(subject, in_channels=in_channels, out_channels=out_channels)
+        fixed = _fixed_size(subject, network)
+        if fixed is not None:
+            _check_translation(subject, network, images(2, in_channels, *fixed), out_channels)
+            continue
         least, stride = _sizes(subject, network, input_size)
         _check_translation(subject, network, images(1, in_channels, least, least), out_channels)
         _check_translation(subject, network, images(2, in_channels, least, least + stride), out_channels)
 
     in_channels, out_channels = next(iter(tried))
     network = _built(subject, in_channels=in_channels, out_channels=out_channels)
-    least, stride = _sizes(subject, network, input_size)
-    _check_any_size(subject, network, in_channels, least, stride)
-    size = least if least >= _MOST_TESTED else -(-_MOST_TESTED // stride) * stride
-    x = images(2, in_channels, size, size)
+    fixed = _fixed_size(subject, network)
+    if fixed is None:
+        least, stride = _sizes(subject, network, input_size)
+        _check_any_size(subject, network, in_channels, least, stride)
+        size = least if least >= _MOST_TESTED else -(-_MOST_TESTED // stride) * stride
+        fixed = (size, size)
+    x = images(2, in_channels, *fixed)
     _check_batch_independence(subject, network, x)
     _check_training_on_one_image(subject, network, x[:1])
     check_module(subject, lambda: _built(subject, in_channels=in_channels, out_channels=out_channels), x, after_steps)
@@ -70,13 +83,13 @@ def check_discriminator(
     tried = list(dict.fromkeys(_given(subject, "in_channels", count, 3) for count in (3, 1, 6)))
     for in_channels in tried:
         network = _built(subject, in_channels=in_channels)
-        least = getattr(network, "min_size", None)
-        if least is not None:
+        least, fixed = getattr(network, "min_size", None), _fixed_size(subject, network)
+        if least is not None and fixed is None:
             _check_logits(subject, network, images(1, in_channels, least, least), f"its min_size of {least} pixels")
-        size = max(input_size, least or 1)
-        _check_logits(subject, network, images(2, in_channels, size, size), f"{size} pixels")
+        size = fixed or (max(input_size, least or 1),) * 2
+        _check_logits(subject, network, images(2, in_channels, *size), f"{size[0]} pixels")
 
-    x = images(2, tried[0], size, size)
+    x = images(2, tried[0], *size)
     _check_double_backward(subject, _built(subject, in_channels=tried[0]), x)
     check_module(subject, lambda: _built(subject, in_channels=tried[0]), x, after_steps)
 
@@ -86,10 +99,57 @@ def _given(subject: Subject, name: str, tried: int, otherwise: Any) -> Any:
     return subject.arguments.get(name, tried if name in subject.parameters else otherwise)
 
 
+class _Labelled(nn.Module):
+    """A network that reads labels, with labels of its own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        for name in ("stride", "min_size", "fixed_size", "z_dim"):
+            if hasattr(network, name):
+                setattr(self, name, getattr(network, name))
+
+    def forward(self, x: Tensor) -> Any:
+        count, classes = len(x), getattr(self.network, "num_classes", 0)
+        if classes:
+            return self.network(x, torch.arange(count, device=x.device) % classes)
+        places = torch.arange(int(self.network.num_attributes), device=x.device)  # type: ignore[arg-type]
+        return self.network(x, (torch.arange(count, device=x.device)[:, None] + places) % 2)
+
+
 def _built(subject: Subject, **channels: int | None) -> nn.Module:
     network = subject.build(**channels)
     subject.require(isinstance(network, nn.Module), f"makes {type(network).__name__}, expected an nn.Module")
-    return network
+    reads_labels = getattr(network, "num_classes", 0) or getattr(network, "num_attributes", 0)
+    return _Labelled(network) if reads_labels else network
+
+
+def _check_from_latents(subject: Subject, after_steps: int) -> None:
+    """Checks a generator whose input is a latent."""
+    for out_channels in dict.fromkeys((_given(subject, "out_channels", 3, 3), _given(subject, "out_channels", 1, 1))):
+        network = _built(subject, out_channels=out_channels)
+        dim = getattr(network, "z_dim", None)
+        subject.require(dim is not None, "takes no in_channels and has no z_dim: what does it start from?")
+        shape = (dim,) if isinstance(dim, int) else tuple(dim or ())
+        z = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+        with subject.doing(f"fails on latents {list(z.shape)}"), torch.no_grad():
+            y = network.eval()(z)
+        is_image = isinstance(y, Tensor) and y.ndim == 4 and y.shape[:2] == (2, out_channels)
+        got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        subject.require(is_image, f"makes {got} of latents {list(z.shape)}, expected [2, {out_channels}, H, W]")
+        subject.require(bool(y.isfinite().all()), "makes values that are not finite")
+        subject.require(bool(y.abs().max() <= 1), f"makes values in [{y.min():.3g}, {y.max():.3g}], expected [-1, 1]")
+    _check_batch_independence(subject, network, z)
+    check_module(subject, lambda: _built(subject, out_channels=out_channels), z, after_steps)
+
+
+def _fixed_size(subject: Subject, network: nn.Module) -> tuple[int, int] | None:
+    fixed = getattr(network, "fixed_size", None)
+    if fixed is None:
+        return None
+    is_sound = isinstance(fixed, tuple) and len(fixed) == 2 and all(isinstance(n, int) and n >= 1 for n in fixed)
+    subject.require(is_sound, f"the attribute 'fixed_size' is {fixed!r}, expected (height, width)")
+    return fixed[0], fixed[1]
 
 
 def _sizes(subject: Subject, network: nn.Module, input_size: int | None) -> tuple[int, int]:

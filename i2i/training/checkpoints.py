@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import torch
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from i2i.core.errors import CheckpointError
-from i2i.core.files.atomic import remove_leftovers, write_atomically
-from i2i.core.files.torch_files import check_torch_file, load_torch_file
+from i2i.core.errors import CheckpointError, one_line
+from i2i.core.files.atomic import remove_leftovers
+from i2i.core.files.torch_files import load_torch_file
+from i2i.training.state_files import read_state, write_state
 
-_NAME = re.compile(r"step_(\d+)\.ckpt$")
+_NAME = re.compile(r"step_(\d+)\.(safetensors|ckpt)$")  # .ckpt is i2i 0.1's
 
 
 class _Config(BaseModel, strict=True, extra="allow"):
@@ -63,18 +62,22 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         found = [path for path in self.folder.iterdir() if _NAME.match(path.name)]
-        return sorted(found, key=step_of, reverse=True)
+        return sorted(found, key=lambda path: (step_of(path), path.suffix != ".ckpt"), reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Writes a checkpoint, which is read back before it counts, then deletes those beyond ``keep``.
+        """Writes a checkpoint, then deletes those beyond ``keep``.
 
         Raises:
             OSError: The disk is full or the folder read-only.
-            RuntimeError: The disk is full, or the state holds what could not be loaded again.
+            RuntimeError: The state could not be loaded again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step_{step:08d}.ckpt"
-        write_atomically(path, partial(_write, state))
+        path = self.folder / f"step_{step:08d}.safetensors"
+        try:
+            _Parts.model_validate(state)
+            write_state(path, state)
+        except (TypeError, ValueError) as error:  # a plugin's state may be anything
+            raise RuntimeError(f"the training state could not be loaded again: {one_line(error)}") from error
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
@@ -106,23 +109,18 @@ class Checkpoints:
         return None
 
 
-def _write(state: dict[str, Any], file: BinaryIO) -> None:
-    torch.save(state, file)
-    file.flush()
-    try:
-        check_torch_file(file)
-        _Parts.model_validate(state)
-    except Exception as error:  # a plugin's state may be anything
-        raise RuntimeError(f"the training state could not be loaded again: {error}") from error
-
-
 def load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU; see :func:`i2i.core.files.torch_files.load_torch_file` for what is refused.
+    """Reads a checkpoint onto the CPU, one of i2i 0.1 as well.
 
     Raises:
         CheckpointError: The file is no checkpoint, or damaged.
     """
-    state: dict[str, Any] = load_torch_file(path, "checkpoint")
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"  # of torch.save, as i2i 0.1 did
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+    state: dict[str, Any] = load_torch_file(path, "checkpoint") if is_zip else read_state(path)
     try:
         _Parts.model_validate(state)
     except ValidationError as error:

@@ -11,31 +11,36 @@ import torch
 from torch import nn
 
 from i2i.pipelines.base import Pipeline
+from i2i.training.decay import ImageDecay, StepDecay
 
 
 class Average:
-    """Averages the networks that a pipeline translates with.
+    """Averages the networks that a pipeline is used with.
 
-    The decay of update ``t`` (from 0) is ``min(decay, (1 + t) / (10 + t))``, so that a short run's average is not that
-    of its initial weights. Buffers, such as running statistics, are copied.
+    Buffers, such as running statistics, are copied.
 
     Args:
         pipeline: Its ``averaged`` networks are.
-        decay: In [0, 1).
+        decay: How fast.
 
     Attributes:
         networks: The averages, by letter.
     """
 
-    def __init__(self, pipeline: Pipeline, decay: float) -> None:
+    def __init__(self, pipeline: Pipeline, decay: StepDecay | ImageDecay) -> None:
         self.pipeline, self.decay = pipeline, decay
-        letters = [letter for letter in pipeline.averaged if letter not in pipeline.frozen]
-        self.networks = nn.ModuleDict({letter: copy.deepcopy(pipeline.members[letter]) for letter in letters})
+        self.networks = nn.ModuleDict({letter: copy.deepcopy(pipeline.members[letter]) for letter in pipeline.averaged})
         self.networks.eval().requires_grad_(False)
 
-    def update(self, step: int) -> None:
-        """Takes the weights after an update in; ``step`` counts from 0."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, step: int, images: int, batch_size: int) -> None:
+        """Takes the weights after a step in.
+
+        Args:
+            step: Steps before it.
+            images: Images before it.
+            batch_size: Images of it.
+        """
+        decay = self.decay.at(step, images, batch_size)
         with torch.no_grad():
             for letter, average in self.networks.items():
                 network = self.pipeline.members[letter]

@@ -1,5 +1,6 @@
 """Pictures of what a run makes of its data, while it trains."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ from torch import Tensor
 
 from i2i.core.errors import I2IError
 from i2i.data.loading.stream import SeededDataset, spread
-from i2i.pipelines.policy import translating
+from i2i.pipelines.base import Applied, View, latents_of
+from i2i.training.precision import Precision
 from i2i.training.updater import Updater
+
+_FROM_NOISE = 8  # images from noise in a row
 
 
 def sample_grid(updater: Updater, dataset: SeededDataset, count: int) -> np.ndarray | None:
@@ -24,14 +28,33 @@ def sample_grid(updater: Updater, dataset: SeededDataset, count: int) -> np.ndar
 
     columns: dict[str, list[Any]] = {}
     pipeline = updater.pipeline
-    with torch.no_grad(), translating(pipeline, pipeline.norm_policy, pipeline.dropout_policy):
-        for index in spread(len(dataset), count):
+    noise = {
+        name: direction for name, direction in pipeline.directions.items() if direction.target and not direction.source
+    }
+    applied = Applied(updater.pipeline, Precision("fp32", updater.device))
+    with torch.no_grad(), applied.policies():
+        for row, index in enumerate(spread(len(dataset), count)):
             item = dataset[(0, index)]
             if isinstance(item, I2IError):  # training names it when it comes to it
                 continue
             batch = {k: updater.to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
             updater.seed("sample", index)
-            for name, view in pipeline.previews(batch).items():
-                picture = dataset.codecs[view.domain].show(view.images[0].float().cpu())
-                columns.setdefault(name, []).append(picture)
+            views = pipeline.previews(batch)
+            seeds = range(row * _FROM_NOISE, (row + 1) * _FROM_NOISE)
+            for name, direction in noise.items():
+                label = _labels(batch.get("label"), seeds, dataset.num_classes)
+                images = applied.generated(latents_of(seeds, pipeline.latent_shape), label, seeds)
+                views.setdefault(name, View(direction.target, torch.stack(list(images))))
+            for name, view in views.items():
+                pictures = dataset.codecs[view.domain].show(view.images.float().cpu())
+                columns.setdefault(name, []).append(np.concatenate(list(pictures), axis=1))
     return make_grid(columns) if columns else None
+
+
+def _labels(label: Tensor | None, seeds: Sequence[int], num_classes: int) -> Tensor | None:
+    """Returns the labels of images from noise: one class after another, or the item's attributes."""
+    if label is None:
+        return None
+    if num_classes:
+        return torch.tensor([seed % num_classes for seed in seeds])
+    return label[:1].repeat(len(seeds), *[1] * (label.ndim - 1))

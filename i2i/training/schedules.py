@@ -7,6 +7,8 @@ the rate changes once an epoch, as in the reference implementations.
 import math
 from typing import Literal
 
+from i2i.training.timetable import Moment, Timetable
+
 Unit = Literal["epochs", "steps"]
 
 
@@ -152,32 +154,48 @@ def _at_least(name: str, value: float, least: float) -> None:
 
 
 class Timeline:
-    """A schedule laid over a run: the factor at each step.
+    """A run as it goes on: learning rates and images at each step.
 
     A schedule that has an end is stretched or shortened to end with the run.
 
     Args:
-        schedule: The schedule.
+        schedule: Of the learning rates.
         steps: The run's length.
-        steps_per_epoch: May be fractional: an epoch ends when every image was drawn once.
+        timetable: Which images a step sees.
+        length: Images of the data set: an epoch.
 
     Attributes:
         scaled_from: The steps that the schedule was planned for, where it is not the run's length.
     """
 
-    def __init__(self, schedule: Schedule, steps: int, steps_per_epoch: float) -> None:
-        self.schedule = schedule
-        self.units_per_step = 1 / steps_per_epoch if schedule.unit == "epochs" else 1.0
+    def __init__(self, schedule: Schedule, steps: int, timetable: Timetable, length: int) -> None:
+        self.schedule, self.steps, self.timetable = schedule, steps, timetable
+        self._length = length
+        self._scale: float | None = None  # units a step, where the schedule is scaled
         self.scaled_from: float | None = None
         if schedule.length is None:
             return
-        planned = schedule.length / self.units_per_step
+        planned: float = schedule.length
+        if schedule.unit == "epochs":
+            images = schedule.length * length
+            whole = max(0, timetable.steps_for(images) - 1)
+            planned = whole + (images - timetable.at(whole).images) / timetable.at(whole).stage.batch_size
         if abs(planned - steps) >= 1:  # less is what rounding up to whole steps leaves
             self.scaled_from = planned
-            self.units_per_step = schedule.length / steps
+            self._scale = schedule.length / steps
+
+    def at(self, step: int) -> Moment:
+        """Returns the images before a step, and its stage."""
+        return self.timetable.at(step)
+
+    def epoch(self, step: int) -> float:
+        """Returns how often the data set was seen before a step."""
+        return self.timetable.at(step).images / self._length
 
     def factor(self, step: int) -> float:
         """Returns the multiple of the learning rate at a step, counted from 0."""
-        t = step * self.units_per_step
+        if self.schedule.unit == "steps":
+            return self.schedule.factor(step * (self._scale or 1.0))
+        t = self.epoch(step) if self._scale is None else step * self._scale
         # The tolerance keeps 3 * (1 / 3) in epoch 1.
-        return self.schedule.factor(math.floor(t + 1e-9) if self.schedule.unit == "epochs" else t)
+        return self.schedule.factor(math.floor(t + 1e-9))

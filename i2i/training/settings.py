@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from i2i.core.errors import ArgumentError, ArgumentErrors
+from i2i.training.decay import ImageDecay, StepDecay
 
 _COUNTS = (
     "steps",
+    "images",
     "epochs",
     "batch_size",
     "accumulate",
@@ -26,7 +28,8 @@ class TrainerSettings:
     """The YAML's ``trainer``.
 
     Attributes:
-        steps: Length of the run in optimizer steps; wins over ``epochs``.
+        steps: Length of the run in steps; wins over ``images``.
+        images: Length of the run in images; wins over ``epochs``.
         epochs: Length of the run in passes over the data.
         batch_size: Images of one update, over all processes and parts.
         accumulate: Parts that an update is computed in, one after the other, to save memory.
@@ -43,8 +46,8 @@ class TrainerSettings:
         on_nan: What to do when a loss or gradient is not finite, which never reaches the weights: end the run, leave
             out the update (skip), or go back to the last checkpoint and on from there with other images and random
             numbers (rollback).
-        ema: Decay of the moving average of the generators' weights, such as 0.999, which then is what samples,
-            metrics and bundles use; null keeps none.
+        ema: Moving average of the weights that translate or generate, which then is what samples, metrics and bundles
+            use: a decay a step, such as 0.999, or ``{half_life: 10_000, ramp_up: 0.05}`` in images; null keeps none.
         clip_norm: Longest gradient of an update, over all networks of its phase; longer ones are scaled down to it.
         gradient_checkpointing: Keep less for the backward pass and compute it again: the same result for a third more
             time, and less than half the memory with residual networks; with U-Nets it saves little.
@@ -55,6 +58,7 @@ class TrainerSettings:
     """
 
     steps: int | None = None
+    images: int | None = None
     epochs: int | None = None
     batch_size: int = 1
     accumulate: int = 1
@@ -68,7 +72,7 @@ class TrainerSettings:
     sample_count: int = 4
     log_every: int = 50
     on_nan: Literal["stop", "skip", "rollback"] = "stop"
-    ema: float | None = None
+    ema: float | dict[Literal["half_life", "ramp_up"], float | None] | None = None
     clip_norm: float | None = None
     gradient_checkpointing: bool = False
     compile: bool = False
@@ -81,15 +85,14 @@ class TrainerSettings:
             for name, value in values.items()
             if value is not None and value < least[name]
         ]
-        if self.steps is None and self.epochs is None:
-            errors.insert(0, ArgumentError("the trainer needs 'steps' or 'epochs'"))
+        if self.steps is None and self.images is None and self.epochs is None:
+            errors.insert(0, ArgumentError("the trainer needs 'steps', 'images' or 'epochs'"))
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device):
             message = f"device is auto, cpu, cuda, cuda:0 or mps, not {self.device!r}"
             errors.append(ArgumentError(message, ("device",)))
         if self.seed >= 2**31:
             errors.append(ArgumentError(f"seed must be below {2**31}, got {self.seed}", ("seed",)))
-        if self.ema is not None and not 0 <= self.ema < 1:
-            errors.append(ArgumentError(f"ema must be at least 0 and below 1, got {self.ema}", ("ema",)))
+        errors += self._ema_errors()
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             errors.append(ArgumentError(f"clip_norm must be above 0 and finite, got {self.clip_norm}", ("clip_norm",)))
         if self.compile and self.gradient_checkpointing:
@@ -100,6 +103,27 @@ class TrainerSettings:
             errors.append(ArgumentError(message, ("accumulate",)))
         if errors:
             raise ArgumentErrors(errors)
+
+    def _ema_errors(self) -> list[ArgumentError]:
+        if isinstance(self.ema, dict):
+            half_life, ramp_up = self.ema.get("half_life"), self.ema.get("ramp_up")
+            errors = []
+            if half_life is None or not 0 < half_life < math.inf:
+                message = f"ema needs a half_life above 0, in images, got {half_life}"
+                errors.append(ArgumentError(message, ("ema", "half_life") if half_life is not None else ("ema",)))
+            if ramp_up is not None and not 0 < ramp_up < math.inf:
+                errors.append(ArgumentError(f"ramp_up must be above 0, got {ramp_up}", ("ema", "ramp_up")))
+            return errors
+        if self.ema is not None and not 0 <= self.ema < 1:
+            return [ArgumentError(f"ema must be at least 0 and below 1, got {self.ema}", ("ema",))]
+        return []
+
+    @property
+    def decay(self) -> StepDecay | ImageDecay | None:
+        """The decay of the moving average; ``None`` where there is none."""
+        if isinstance(self.ema, dict):
+            return ImageDecay(float(self.ema["half_life"] or 0), self.ema.get("ramp_up"))
+        return None if self.ema is None else StepDecay(self.ema)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """The training loop: batches in, updates, and what is written down."""
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from i2i.core.errors import DataError, I2IError, TrainingError, is_out_of_memory
+from i2i.core.errors import DataError, I2IError, TrainingError, is_out_of_memory, one_line
 from i2i.core.progress import say
 from i2i.core.signals import StopRequest
 from i2i.data.loading.loader import Loader
@@ -23,7 +23,7 @@ from i2i.training.updater import Updater
 from i2i.training.validation import Validation
 from i2i.training.verdicts import NotFinite
 
-MAX_DETOURS = 5  # from one checkpoint
+MAX_ROLLBACKS = 5  # from one checkpoint
 
 SaveModel = Callable[[Path, int, dict[str, float]], None]
 
@@ -87,12 +87,12 @@ class Trainer:
         self.metrics: dict[str, float] = {}  # of the weights at hand
         self._stop_code: int | None = None
         self._failed: set[str] = set()  # what could not be written the last time
-        self._saved_step = updater.step
+        self._saved_step = updater.num_steps
         self._rolled_to, self._rolled = -1, 0  # the step gone back to last, and how often in a row
 
     @property
     def step(self) -> int:
-        return self.updater.step
+        return self.updater.num_steps
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -113,7 +113,19 @@ class Trainer:
                 self._write("last", lambda: self.checkpoints.save(self.step, state))
             while True:
                 try:
-                    self._fit(stop)
+                    with self._recording(stop) as (log, meter, batches):
+                        averages = Averages(finite_only=True)
+                        for batch in batches:
+                            averages.add(self.updater.step(batch))
+                            if self.updater.compilation:
+                                meter.paused += self.updater.compilation.pop_seconds(self.step)
+                            self.metrics = {}
+                            self._record(log, averages, meter)
+                            if self._stopping(stop):
+                                break
+                        else:
+                            if self.step < self.run.steps:  # a signal came while the loop waited for images
+                                self._stopping(stop)
                     return 1 if self._failed else self._stop_code or 0
                 except NotFinite as error:
                     if self.settings.on_nan != "rollback":
@@ -125,23 +137,16 @@ class Trainer:
                 except Exception as error:  # the code of others may raise anything
                     raise self._translated(error) from error
 
-    def _fit(self, stop: StopRequest) -> None:
-        log = RunLog(self.run.folder, self.step, self.run.steps) if distributed.is_main() else None
-        averages, meter = Averages(finite_only=True), Meter(self.step)
+    @contextmanager
+    def _recording(self, stop: StopRequest) -> Iterator[tuple[RunLog | None, Meter, Iterator[Batch]]]:
+        """Opens the log (in the first process), the meter and the batches of the steps that are left."""
         self.pipeline.train()
         self._agree_at, self._agreed = self.step + 1, (self.step, time.monotonic())
+        log = RunLog(self.run.folder, self.step, self.run.steps) if distributed.is_main() else None
+        meter = Meter(self.updater.timeline.at(self.step).images)
         try:
             with closing(self._batches(meter, stop)) as batches:
-                for batch in batches:
-                    averages.add(self.updater.take(batch))
-                    if self.updater.compilation:
-                        meter.paused += self.updater.compilation.pop_seconds(self.step)
-                    self.metrics = {}
-                    self._record(log, averages, meter)
-                    if self._stopping(stop):
-                        return
-            if self.step < self.run.steps:  # the signal came while it waited for images
-                self._stopping(stop)
+                yield log, meter, batches
         finally:
             if log:
                 log.close()
@@ -154,9 +159,8 @@ class Trainer:
                 f"step {min(self.step + 1, self.run.steps)}: the memory of {self.device} does not suffice",
                 [self._way_on(less)],
             )
-        reason = " ".join(str(error).split())
         return TrainingError(
-            f"after step {self.step}: {type(error).__name__}: {reason}",
+            f"after step {self.step}: {type(error).__name__}: {one_line(error)}",
             ["--debug shows where", self._way_on()],
         )
 
@@ -174,7 +178,7 @@ class Trainer:
         Raises:
             NotFinite: There is no checkpoint that can be read, or all ways on from it end like this.
         """
-        met, detour = self.step, self.updater.detour
+        met, count = self.step, self.updater.num_rollbacks
         state = self.checkpoints.load_newest(say if distributed.is_main() else lambda line: None)
         distributed.barrier()
         if state is None:
@@ -182,11 +186,11 @@ class Trainer:
         self.updater.load(state)  # what is known of files and of the best state stays known
         self._rolled = self._rolled + 1 if self._rolled_to == self.step else 1
         self._rolled_to = self.step
-        if self._rolled > MAX_DETOURS:
-            tried = f"{MAX_DETOURS} ways on from step {self.step} ended like this"
+        if self._rolled > MAX_ROLLBACKS:
+            tried = f"{MAX_ROLLBACKS} ways on from step {self.step} ended like this"
             error.hints += (tried, self._way_on("a lower optimizer.lr"))
             raise error
-        self.updater.detour = max(detour, self.updater.detour) + 1
+        self.updater.num_rollbacks = max(count, self.updater.num_rollbacks) + 1
         if distributed.is_main():
             what = f"{error.message}; back from step {met} to {self.step}, and on with other images"
             say(what, *(f"    {hint}" for hint in error.hints))
@@ -194,7 +198,7 @@ class Trainer:
     def _batches(self, meter: Meter, stop: StopRequest) -> Generator[Batch, None, None]:
         stream = BatchStream(
             len(self.run.dataset),
-            self.settings.batch_size,
+            self._span,
             self.updater.base_seed,
             self.step,
             self.run.steps,
@@ -217,6 +221,11 @@ class Trainer:
                     return
                 meter.waited += time.perf_counter() - started
                 yield batch
+
+    def _span(self, step: int) -> tuple[int, int]:
+        """Returns the images before a step, and those of it."""
+        moment = self.updater.timeline.at(step)
+        return moment.images, moment.stage.batch_size
 
     def _save_alone(self) -> None:
         """Saves before an error that concerns nothing of what was trained so far; others cannot be asked for that."""
@@ -283,8 +292,9 @@ class Trainer:
 
     def _log(self, log: RunLog, losses: dict[str, float], meter: Meter) -> None:
         rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in self.updater.optimizers.items()}
-        speed = meter.pop(self.step, self.settings.batch_size)
-        epoch = self.step * self.settings.batch_size / len(self.run.dataset)
+        timeline = self.updater.timeline
+        speed = meter.pop(timeline.at(self.step).images)
+        epoch = timeline.epoch(self.step)
         groups = {name: "accuracy" if "accuracy" in name else "loss" for name in losses}
         groups |= dict.fromkeys(rates, "learning_rate") | dict.fromkeys(speed, "speed")
         troubles = {"updates_left_out": self.updater.left_out, "broken_images": len(self.broken)}
@@ -347,10 +357,9 @@ class Trainer:
         if distributed.is_main():
             try:
                 write()
-            except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
+            except (OSError, RuntimeError) as error:
                 is_written = False
-                known = error if isinstance(error, OSError) else error.__context__  # torch tells it in its own way
-                reason = known.strerror if isinstance(known, OSError) else " ".join(str(error).split())
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
                 say(f"step {self.step}: saving failed, training goes on: {reason}")
         is_written = distributed.from_main(is_written)
         (self._failed.discard if is_written else self._failed.add)(what)

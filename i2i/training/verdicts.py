@@ -18,28 +18,6 @@ class NotFinite(TrainingError):
     """A loss or gradient is not finite. The weights are as they were before the update."""
 
 
-class Flag:
-    """A flag of a device that is on its way to the host, while both go on.
-
-    Args:
-        value: A scalar on the device.
-    """
-
-    def __init__(self, value: Tensor) -> None:
-        self._value, self._arrived = value, None
-        if value.is_cuda:
-            self._value = torch.empty_like(value, device="cpu", pin_memory=True)
-            self._value.copy_(value, non_blocking=True)
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
-
-    def is_set(self) -> bool:
-        """Waits for the flag, and not for what the device was given to do after it."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return bool(self._value)
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What is known of an update before it is taken.
@@ -47,14 +25,14 @@ class Verdict:
     Attributes:
         step: Number of the step, from 1.
         phase: The phase's name.
-        is_broken: Whether a loss or gradient of any process is not finite.
+        is_broken: 1 where a loss or gradient of any process is not finite, else 0; on the device.
         losses: Of this process, by name.
         batches: What they were computed of.
     """
 
     step: int
     phase: str
-    is_broken: Flag
+    is_broken: Tensor
     losses: Mapping[str, Tensor]
     batches: Sequence[Mapping[str, Any]]
 

@@ -18,6 +18,7 @@ from i2i.core.config.build import check_arguments, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.registry import REGISTRIES
 from i2i.data.shards.make import plan_shards, write_shards
+from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.testing import (
     check_adversarial_loss,
     check_dataset,
@@ -30,11 +31,19 @@ from i2i.testing import (
 TINY: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "resnet"): {"base_channels": 4, "num_blocks": 2},
     ("generator", "unet"): {"base_channels": 4, "num_downsamplings": 4},
+    ("generator", "mlp"): {"size": 8, "z_dim": 4, "widths": (8, 16)},
+    ("discriminator", "mlp"): {"size": 8, "widths": (8, 4)},
     ("discriminator", "patchgan"): {"base_channels": 4},
     ("discriminator", "multiscale"): {"num_scales": 2, "discriminator": {"type": "patchgan", "base_channels": 4}},
+    ("pipeline", "gan"): {
+        "networks": {"G": lambda: MLPGenerator(3, 8, 4, (8,)), "D": lambda: MLPDiscriminator(3, 8, (8,))},
+        "input_size": 8,
+        "r1": 1.0,
+    },
     ("loss", "perceptual"): {"backbone": "test_resnet", "weights": "random"},
     ("loss", "style"): {"backbone": "test_resnet", "weights": "random"},
     ("dataset", "synthetic"): {"size": 32, "length": 6},
+    ("dataset", "digits"): {"size": 16, "length": 12},
     ("dataset", "paired"): {"load_size": 20, "crop_size": 16},
     ("dataset", "unpaired"): {"load_size": 20, "crop_size": 16},
     ("dataset", "labels"): {"classes": 5, "folders": ("L", "A"), "load_size": 20, "crop_size": 16},
@@ -127,6 +136,17 @@ def test_loss(name):
 @pytest.mark.parametrize("name", of_kind("pipeline"))
 def test_pipeline(name):
     check("pipeline", name, check_pipeline)
+
+
+@pytest.mark.parametrize("labels", [{"num_classes": 3}, {"num_attributes": 2}])
+def test_a_pipeline_with_labels(labels):
+    networks = {
+        "G": lambda: MLPGenerator(3, 8, 4, (8,), **labels),
+        "D": lambda: MLPDiscriminator(3, 8, (8,), **labels),
+    }
+    check_pipeline(REGISTRIES["pipeline"].get("gan"), networks=networks, input_size=8, **labels, r1=1.0)
+    check_generator(MLPGenerator, size=8, widths=(8,), **labels)
+    check_discriminator(MLPDiscriminator, size=8, widths=(8,), **labels)
 
 
 @pytest.mark.parametrize("name", of_kind("dataset"))

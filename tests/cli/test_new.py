@@ -14,6 +14,8 @@ from i2i.core.errors import I2IError
 from tests.conftest import REPOSITORY
 from tests.core.fake_distributions import install
 
+ALL = [*KINDS, "pipeline_from_noise"]
+
 # One process for all skeletons: each import of torch takes seconds.
 RUN_TESTS = "import pytest, sys\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-c', os.devnull, *folders]))"
 TRAIN = """
@@ -30,10 +32,11 @@ for folder in folders:
 def skeletons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A skeleton of each kind."""
     root = tmp_path_factory.mktemp("skeletons")
-    for kind in KINDS:
-        name = f"i2i-trial-{kind.replace('_', '-')}"
-        assert main("new", ["plugin", name, "--kind", kind, "--out", str(root / kind)]) == 0
-    return {kind: root / kind for kind in KINDS}
+    for kind in ALL:
+        name, of_noise = f"i2i-trial-{kind.replace('_', '-')}", kind == "pipeline_from_noise"
+        more = ["--kind", "pipeline", "--from", "noise"] if of_noise else ["--kind", kind]
+        assert main("new", ["plugin", name, *more, "--out", str(root / kind)]) == 0
+    return {kind: root / kind for kind in ALL}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def python(code: str, folders: list[Path], path: list[str]) -> subprocess.Comple
 
 
 some_and_all = pytest.mark.parametrize(
-    "kinds", [["generator"], pytest.param([kind for kind in KINDS if kind != "generator"], marks=pytest.mark.slow)]
+    "kinds", [["generator"], pytest.param([kind for kind in ALL if kind != "generator"], marks=pytest.mark.slow)]
 )
 
 
@@ -100,8 +103,9 @@ def test_the_names_are_derived() -> None:
 
 
 def test_nothing_is_left_of_the_templates() -> None:
-    for kind in KINDS:
-        for name, content in render(kind, check_name("i2i-trial", kind)).items():
+    for kind in ALL:
+        values = check_name("i2i-trial", "pipeline" if kind == "pipeline_from_noise" else kind)
+        for name, content in render(kind, values).items():
             assert "$" not in name + content
             assert content.endswith("\n")
 

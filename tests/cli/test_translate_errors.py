@@ -37,7 +37,7 @@ from tests.cli.translating import translate
         (["M", "in", "file"], "OUTPUT file: is a file, not a folder"),
         (["M", "in", "file/out"], "OUTPUT file/out: cannot be written: not a directory"),
         (["M", "in", "out", "--format", "xyz"], "--format: images cannot be written as 'xyz', only as png, jpg"),
-        (["M", "in", "out", "--direction", "b2c"], "--direction is a2b or b2a, not 'b2c'"),
+        (["M", "in", "out", "--direction", "b2c"], "this model translates a2b and b2a only, not b2c"),
         (["P", "in", "out", "--direction", "b2a"], "this model translates a2b only, not b2a"),
         (["M", "in", "out", "--quality", "90"], "--quality: png loses nothing; formats with a quality: avif, jpeg"),
         (["M", "in", "out", "--format", "jpg", "--quality", "0"], "--quality is from 1 to 100, got 0"),

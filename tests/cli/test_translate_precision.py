@@ -8,6 +8,7 @@ import torch
 
 from i2i.inference.jobs import calibration
 from i2i.inference.translator import Translator
+from i2i.pipelines.base import Applied
 from i2i.training.precision import Precision
 from tests.bundles import make_image, pixels
 from tests.cli.translating import contents, lines, translate
@@ -40,10 +41,13 @@ def tempted(monkeypatch):
 def computed(monkeypatch):
     """The precisions of all forward passes."""
     names = []
-    forward = Translator._forward
-    monkeypatch.setattr(
-        Translator, "_forward", lambda self, x, d, p: names.extend([p.name] * len(x)) or forward(self, x, d, p)
-    )
+    outputs = Applied.outputs
+
+    def remembered(self, images, direction, seed_of, arithmetic):
+        names.extend([arithmetic.name] * len(images))
+        return outputs(self, images, direction, seed_of, arithmetic)
+
+    monkeypatch.setattr(Applied, "outputs", remembered)
     return names
 
 

@@ -113,7 +113,7 @@ def test_under_a_launcher_it_is_refused(verify, monkeypatch, capsys):
 def test_kills_come_inside_and_outside_of_writes_all_over_the_run(repository, tmp_path):
     proof = Proof(str(repository / "configs/tiny/cyclegan.yaml"), TINY, 20, 9, print)
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/step_00000020.ckpt").write_bytes(bytes(1000))
+    (tmp_path / "checkpoints/step_00000020.safetensors").write_bytes(bytes(1000))
     (tmp_path / "model.safetensors").write_bytes(bytes(400))
     moments = proof.moments(tmp_path)
     assert [moment.step for moment in moments] == list(range(2, 20, 2))

@@ -91,7 +91,7 @@ def test_a_batch_gives_what_its_images_give_alone(translator, noisy, size):
 def test_on_a_cpu_images_pass_alone_since_convolutions_round_by_batch(translator, photo, monkeypatch):
     seen = []
     translate = translator.pipeline.translate
-    monkeypatch.setattr(translator.pipeline, "translate", lambda x, d: seen.append(len(x)) or translate(x, d))
+    monkeypatch.setattr(translator.pipeline, "translate", lambda x, *rest: seen.append(len(x)) or translate(x, *rest))
     translator.batch([photo] * 3)
     assert seen == [1, 1, 1]
 
@@ -112,14 +112,14 @@ def test_translators_that_work_at_the_same_time_do_not_share_their_noise(noisy, 
     other = Translator(noisy.info, noisy.pipeline, "cpu")
     translate, is_seeded, is_done = noisy.pipeline.translate, threading.Event(), threading.Event()
 
-    def amid(x, direction):
+    def amid(x, *rest):
         if threading.current_thread() is threading.main_thread():
             pool.submit(other, 255 - photo)
             is_seeded.wait(0.3)
         else:
             is_seeded.set()
             is_done.wait(5)
-        return translate(x, direction)
+        return translate(x, *rest)
 
     monkeypatch.setattr(noisy.pipeline, "translate", amid)
     with ThreadPoolExecutor(1) as pool:

@@ -12,9 +12,9 @@ from i2i.networks.unet import UNetGenerator
 from i2i.pipelines.base import WeightedLosses
 from i2i.pipelines.cyclegan import CycleGAN
 from i2i.pipelines.pix2pix import Pix2Pix
-from i2i.training.schedules import Constant, Timeline
 from i2i.training.settings import TrainerSettings
 from i2i.training.updater import Updater
+from tests.training.timelines import timeline_of
 
 
 class Golden:
@@ -36,7 +36,7 @@ def updater_of(pipeline):
 
     names = dict.fromkeys(phase.optimizer for phase in pipeline.phases)
     settings = TrainerSettings(steps=3, precision="fp32", device="cpu")
-    return Updater(pipeline, dict.fromkeys(names, adam), Timeline(Constant(), 3, 1), settings, torch.device("cpu"))
+    return Updater(pipeline, dict.fromkeys(names, adam), timeline_of(steps=3), settings, torch.device("cpu"))
 
 
 def run(pipeline, golden, names, listed, dtype):
@@ -47,7 +47,7 @@ def run(pipeline, golden, names, listed, dtype):
     updater = updater_of(pipeline)
     loss_errors = []
     for index, expected in enumerate(golden.meta["losses"]):
-        scalars = updater.take({k: v.to(dtype) for k, v in golden.batch(index).items()})
+        scalars = updater.step({k: v.to(dtype) for k, v in golden.batch(index).items()})
         errors = []
         for name, combine in listed.items():
             value, target = float(scalars[name]), combine(expected)
@@ -138,8 +138,8 @@ def losses_of_single_steps(make, golden, names, listed):
     exact, single, errors = updater_of(exact), updater_of(single), []
     for index, expected in enumerate(golden.meta["losses"]):
         single.load({**rounded(exact.state()), "step": index})
-        exact.take(golden.batch(index))
-        scalars = single.take({key: value.float() for key, value in golden.batch(index).items()})
+        exact.step(golden.batch(index))
+        scalars = single.step({key: value.float() for key, value in golden.batch(index).items()})
         targets = {name: combine(expected) for name, combine in listed.items()}
         errors.append(max(abs(float(scalars[name]) / target - 1) for name, target in targets.items()))
     return errors

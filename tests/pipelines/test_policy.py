@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from i2i.pipelines.policy import depends_on_batch, translating
+from i2i.pipelines.base import depends_on_batch, translating
 
 
 def network():

@@ -58,7 +58,7 @@ def test_a_resumed_run_passes_over_the_same(repository, photos, tmp_path, capsys
     arguments = ["trainer.steps=12", "trainer.checkpoint_every=6"]
     assert train(repository, photos, tmp_path / "whole", *arguments) == 0
     capsys.readouterr()
-    half = tmp_path / "whole/checkpoints/step_00000006.ckpt"
+    half = tmp_path / "whole/checkpoints/step_00000006.safetensors"
     assert train(repository, photos, tmp_path / "parts", *arguments, "--resume", str(half)) == 0
     assert capsys.readouterr().out.count("1.png: damaged") == 1, "only listed again"
     assert_same(state_of(tmp_path / "whole", 12), state_of(tmp_path / "parts", 12))

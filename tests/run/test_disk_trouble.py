@@ -88,7 +88,7 @@ def test_a_full_disk_that_is_freed_takes_the_next_save(repository, disk, tmp_pat
     freeing = trouble(step_2=lambda: fill(disk), step_6=(disk / "filler").unlink)
     assert train(repository, run, *EIGHT, freeing) == 0
     assert capsys.readouterr().out.count("saving failed, training goes on") == 1
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000008.ckpt"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000008.safetensors"]
     assert steps_of(run) == list(range(1, 9)), "what did not fit is written later"
     # The weights are those of a run without trouble.
     assert train(repository, tmp_path / "calm", *EIGHT, "trackers=[{type: trouble}]") == 0
@@ -140,7 +140,7 @@ def test_a_read_only_folder_is_refused_at_the_start(repository, disk, capsys):
 def test_checkpoints_that_are_deleted_are_written_again(repository, tmp_path, trouble):
     run = tmp_path / "run"
     assert train(repository, run, *EIGHT, trouble(step_5=lambda: shutil.rmtree(run / "checkpoints"))) == 0
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000008.ckpt"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000008.safetensors"]
 
 
 def test_a_run_folder_that_is_gone_is_told_at_every_save(repository, tmp_path, trouble, capsys):

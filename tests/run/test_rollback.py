@@ -14,16 +14,16 @@ TRAINER = ["trainer.on_nan=rollback", "trainer.steps=8", "trainer.checkpoint_eve
 @pytest.fixture
 def spoiled(monkeypatch):
     """Makes a batch of a step not finite, for the first so many ways that come to it."""
-    take, met = Updater.take, []
+    take, met = Updater.step, []
 
     def spoil(step, ways):
         def spoiled_take(self, batch):
-            met.append(batch["a"].clone() if self.step + 1 == step else None)
-            if self.step + 1 == step and self.detour < ways:
+            met.append(batch["a"].clone() if self.num_steps + 1 == step else None)
+            if self.num_steps + 1 == step and self.num_rollbacks < ways:
                 batch = {**batch, "a": batch["a"] * float("nan")}
             return take(self, batch)
 
-        monkeypatch.setattr(Updater, "take", spoiled_take)
+        monkeypatch.setattr(Updater, "step", spoiled_take)
         return met
 
     return spoil
@@ -53,7 +53,7 @@ def test_a_run_that_was_killed_on_a_detour_takes_the_same_one(repository, tmp_pa
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     arguments = [*TRAINER, "trainer.keep_checkpoints=9"]
     assert train(repository, whole, *arguments) == 0
-    assert train(repository, parts, *arguments, "--resume", str(whole / "checkpoints/step_00000004.ckpt")) == 0
+    assert train(repository, parts, *arguments, "--resume", str(whole / "checkpoints/step_00000004.safetensors")) == 0
     one, other = (state_of(folder, 8) for folder in (whole, parts))
     assert one["detour"] == 2
     assert_same(one, other)

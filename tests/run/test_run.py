@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from i2i.cli import main
+from i2i.training.checkpoints import load
 
 TINY = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4 data.length=10
           trainer.log_every=1 trainer.checkpoint_every=4 trainer.sample_every=6 pipeline.pool_size=3""".split()
@@ -28,7 +29,7 @@ def log_of(folder):
 
 
 def state_of(folder, step):
-    return torch.load(folder / f"checkpoints/step_{step:08d}.ckpt", weights_only=True)
+    return load(folder / f"checkpoints/step_{step:08d}.safetensors")
 
 
 def assert_same(one, other, path=""):
@@ -51,8 +52,8 @@ def assert_same(one, other, path=""):
 def test_a_run_folder_holds_what_the_contract_names(repository, tmp_path, capsys):
     assert train(repository, tmp_path / "run", "trainer.steps=8") == 0
     names = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert {"config.yaml", "log.jsonl", "model.safetensors", "checkpoints/step_00000004.ckpt"} <= names
-    assert {"checkpoints/step_00000008.ckpt", "samples/step_00000006.png", "samples/step_00000008.png"} <= names
+    assert {"config.yaml", "log.jsonl", "model.safetensors", "checkpoints/step_00000004.safetensors"} <= names
+    assert {"checkpoints/step_00000008.safetensors", "samples/step_00000006.png", "samples/step_00000008.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not [name for name in names if name.endswith(".tmp")]
     entries = log_of(tmp_path / "run")
@@ -94,7 +95,7 @@ def test_resuming_gives_the_weights_of_a_run_never_stopped(repository, tmp_path,
     assert train(repository, whole, "trainer.steps=11", *common, config=config) == 0
     # As if killed after step 8: the last checkpoint, log lines beyond it, and a line cut in the middle remain.
     assert train(repository, parts, "trainer.steps=11", *common, config=config) == 0
-    (parts / "checkpoints/step_00000011.ckpt").unlink()
+    (parts / "checkpoints/step_00000011.safetensors").unlink()
     with (parts / "log.jsonl").open("a") as log:
         log.write('{"step": 12, "cyc')
     assert train(repository, parts, "trainer.steps=11", *common, "--resume", "auto", config=config) == 0
@@ -152,18 +153,20 @@ def test_a_changed_key_is_refused_and_both_values_are_shown(repository, tmp_path
 
 def test_an_unreadable_newest_checkpoint_falls_back(repository, tmp_path, capsys):
     assert train(repository, tmp_path, "trainer.steps=8") == 0
-    newest = tmp_path / "checkpoints/step_00000008.ckpt"
+    newest = tmp_path / "checkpoints/step_00000008.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     assert train(repository, tmp_path, "trainer.steps=8", "--resume", "auto") == 0
     output = capsys.readouterr().out
-    assert "step_00000008.ckpt: not a readable checkpoint" in output and "resumed at step 4" in output
+    assert "step_00000008.safetensors: not a checkpoint" in output and "resumed at step 4" in output
 
 
 def test_only_the_newest_checkpoints_are_kept(repository, tmp_path):
     assert (
         train(repository, tmp_path, "trainer.steps=6", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=3") == 0
     )
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [f"step_{s:08d}.ckpt" for s in (4, 5, 6)]
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        f"step_{s:08d}.safetensors" for s in (4, 5, 6)
+    ]
 
 
 def test_accumulation_changes_the_loss_only_by_rounding(repository, tmp_path):
@@ -193,7 +196,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(repository, tmp_path, number):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
-    step = torch.load(checkpoint, weights_only=True)["step"]
+    step = load(checkpoint)["step"]
     assert f"stopped at step {step}, checkpoint written" in output
     assert (tmp_path / "model.safetensors").exists()
 
@@ -204,7 +207,7 @@ def test_nan_stops_before_it_reaches_the_weights(repository, tmp_path, capsys):
     assert code == 1
     assert "is not finite" in error and "image: synthetic/" in error and "trainer.on_nan=skip" in error
     newest = max((tmp_path / "checkpoints").iterdir())
-    networks = torch.load(newest, weights_only=True)["networks"]
+    networks = load(newest)["networks"]
     assert all(torch.isfinite(value.float()).all() for value in networks.values())
 
 

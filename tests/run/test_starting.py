@@ -7,6 +7,8 @@ from i2i.cli import main
 from i2i.core.config.document import load_config
 from i2i.inference.bundle.bundle import load_bundle, read_state
 from i2i.run.experiment import Experiment
+from i2i.training.checkpoints import load
+from i2i.training.state_files import write_state
 from tests.bundles import make_bundle
 from tests.run.test_run import TINY, UNET, state_of, train
 
@@ -118,12 +120,17 @@ def test_something_must_be_left_to_train(repository, tmp_path, capsys, trained):
 
 def test_a_checkpoint_of_other_networks_changes_nothing(repository, tmp_path, capsys):
     assert train(repository, tmp_path / "run", "trainer.steps=2", "trainer.checkpoint_every=1") == 0
-    newest = tmp_path / "run/checkpoints/step_00000002.ckpt"
-    state = torch.load(newest, weights_only=True)
+    newest = tmp_path / "run/checkpoints/step_00000002.safetensors"
+    state = load(newest)
     del state["networks"]["G.head.weight"]
-    torch.save(state, tmp_path / "run/checkpoints/step_00000001.ckpt")
+    write_state(tmp_path / "run/checkpoints/step_00000001.safetensors", state)
     before = (tmp_path / "run/config.yaml").read_bytes()
-    more = ["trainer.steps=4", "trainer.checkpoint_every=1", "--resume", str(newest.with_name("step_00000001.ckpt"))]
+    more = [
+        "trainer.steps=4",
+        "trainer.checkpoint_every=1",
+        "--resume",
+        str(newest.with_name("step_00000001.safetensors")),
+    ]
     assert train(repository, tmp_path / "run", *more) == 2
     assert "does not fit the networks" in capsys.readouterr().err
     assert (tmp_path / "run/config.yaml").read_bytes() == before and newest.exists()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from i2i.data.loading.stream import SeededDataset
 from i2i.images.codecs import ImageCodec
 from i2i.inference.bundle.bundle import load_bundle
 from i2i.inference.translator import Translator
+from i2i.pipelines.base import Channels, Direction, NetworkRole, Phase, Pipeline
 from i2i.training.validation import Validation
 from tests.run.test_run import TINY, UNET, assert_same, log_of, state_of, train
 
 EACH = "validation={split: test, every: 2, count: 5, metrics: [psnr, l1], best: l1}"
+
+
+WAYS = {"a2b": Direction(("G",), "a", "b")}
 
 
 def measured(folder):
@@ -83,7 +88,7 @@ def test_a_resumed_run_remembers_average_and_best(repository, tmp_path):
     more = [EACH, "trainer.ema=0.9", "trainer.checkpoint_every=3"]
     assert train(repository, tmp_path / "whole", "trainer.steps=7", *more) == 0
     assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--max-hours", "1e-9") == 0
-    stopped = max(int(path.stem[5:]) for path in (tmp_path / "parts/checkpoints").glob("*.ckpt"))
+    stopped = max(int(path.stem[5:]) for path in (tmp_path / "parts/checkpoints").glob("step_*.safetensors"))
     assert stopped < 7, "the time limit stopped it"
     assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--resume", "auto") == 0
     one, other = (state_of(tmp_path / name, 7) for name in ("whole", "parts"))
@@ -116,7 +121,7 @@ class Unpaired:
 def test_unpaired_images_have_no_target():
     from i2i.core.errors import DataError
 
-    validation = Validation(SeededDataset(Unpaired(), 0), {}, {"a2b": ""}, 1, None, True, 2, 0)
+    validation = Validation(SeededDataset(Unpaired(), 0), {"plain": Plain()}, WAYS, {"a2b": ""}, 1, None, True, 2, 0)
     with pytest.raises(DataError, match="no true translation"):
         validation.check()
 
@@ -144,19 +149,22 @@ class Plain:
         self.seen = []
 
 
-class Constant(torch.nn.Module):
-    norm_policy, dropout_policy = "running", "off"
+class Constant(Pipeline):
+    networks: ClassVar[Any] = {"generator": NetworkRole("generator", {"G": Channels(("a",), ("b",))})}
+    losses: ClassVar[Any] = {}
+    phases = (Phase("G", ("G",), "generator"),)
+    directions = WAYS
 
     def __init__(self, value):
-        super().__init__()
+        super().__init__({"G": torch.nn.Identity()}, {})
         self.value = value
 
-    def translate(self, x, direction):
+    def translate(self, x, direction, rng):
         return torch.full_like(x, self.value)
 
 
 def test_a_metric_needs_no_more_than_its_contract():
-    validation = Validation(SeededDataset(Paired(), 0), {"plain": Plain()}, {"a2b": ""}, 1, None, True, 2, 0)
+    validation = Validation(SeededDataset(Paired(), 0), {"plain": Plain()}, WAYS, {"a2b": ""}, 1, None, True, 2, 0)
     for _ in range(2):
         measured = validation.measure(Constant(1.0), torch.device("cpu"))
         assert measured["plain"] == pytest.approx(1 - (-0.5 + 0.5) / 2)
@@ -166,7 +174,7 @@ def test_translations_that_are_no_numbers_measure_as_none():
     """Pixels of a file would hide it."""
     from i2i.metrics.pixels import PSNR
 
-    validation = Validation(SeededDataset(Paired(), 0), {"psnr": PSNR()}, {"a2b": ""}, 1, "psnr", True, 2, 0)
+    validation = Validation(SeededDataset(Paired(), 0), {"psnr": PSNR()}, WAYS, {"a2b": ""}, 1, "psnr", True, 2, 0)
     measured = validation.measure(Constant(float("nan")), torch.device("cpu"))
     assert math.isnan(measured["psnr"]) and not validation.is_better(measured, None)
 
@@ -204,7 +212,7 @@ def test_a_best_state_that_could_not_be_written_is_not_forgotten(repository, tmp
 
 def test_a_run_that_goes_on_elsewhere_chooses_its_best_anew(repository, tmp_path):
     assert train(repository, tmp_path / "old", "trainer.steps=4", EACH, config="pix2pix") == 0
-    checkpoint = str(tmp_path / "old/checkpoints/step_00000004.ckpt")
+    checkpoint = str(tmp_path / "old/checkpoints/step_00000004.safetensors")
     more = ["trainer.steps=6", EACH, "--resume", checkpoint]
     assert train(repository, tmp_path / "new", *more, config="pix2pix") == 0
     assert (tmp_path / "new/best.safetensors").exists()
@@ -215,7 +223,7 @@ def test_a_run_that_goes_on_elsewhere_chooses_its_best_anew(repository, tmp_path
     [(1.0, None, True, True), (1.0, 2.0, True, False), (1.0, 2.0, False, True), (float("nan"), None, True, False)],
 )
 def test_which_value_is_better(values, than, higher, expected):
-    validation = Validation(SeededDataset(Unpaired(), 0), {"x": Plain()}, {"a2b": ""}, 1, "x", higher, 2, 0)
+    validation = Validation(SeededDataset(Unpaired(), 0), {"x": Plain()}, WAYS, {"a2b": ""}, 1, "x", higher, 2, 0)
     assert validation.is_better({"x": values}, than) is expected
 
 

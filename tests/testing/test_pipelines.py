@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.pipelines.base import Channels, LossRole, NetworkRole, Phase, Pipeline, Terms, View
+from i2i.pipelines.base import Channels, Direction, LossRole, NetworkRole, Phase, Pipeline, Terms, View
 from i2i.testing import check_pipeline
 
 
@@ -18,22 +18,22 @@ class Regression(Pipeline):
     networks: ClassVar[Mapping[str, NetworkRole]] = {
         "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",))})
     }
-    losses: ClassVar[Mapping[str, LossRole]] = {"reconstruction": LossRole("pairwise")}
+    losses: ClassVar[Mapping[str, LossRole]] = {"reconstruction": LossRole(("pairwise",))}
     phases = (Phase("G", ("G",), "generator"),)
-    directions: ClassVar[Any] = {"a2b": "G"}
+    directions: ClassVar[Any] = {"a2b": Direction(("G",), "a", "b")}
 
     def __init__(self, networks: Any, losses: Any, gain: float = 1.0) -> None:
         super().__init__(networks, losses, "running", "off")
         self.gain = gain
         self.register_buffer("count", torch.zeros(()))
 
-    def forward(self, batch, rng):
-        return {"fake": self.G(batch["a"])}
+    def forward(self, now):
+        return {"fake": self.G(now.batch["a"])}
 
-    def loss(self, phase, batch, shared, rng):
-        return Terms({"G": self.gain * self.objectives["reconstruction"](shared["fake"], batch["b"])})
+    def loss(self, phase, now, shared):
+        return Terms({"G": self.gain * self.objectives["reconstruction"](shared["fake"], now.batch["b"])})
 
-    def commit(self, phase, batch, shared, rng):
+    def commit(self, phase, keep):
         self.count += 1
 
     def previews(self, batch):
@@ -41,18 +41,20 @@ class Regression(Pipeline):
 
 
 class Impure(Regression):
-    def loss(self, phase, batch, shared, rng):
+    def loss(self, phase, now, shared):
         self.count += 1
-        return super().loss(phase, batch, shared, rng)
+        return super().loss(phase, now, shared)
 
 
 class Restless(Regression):
-    def loss(self, phase, batch, shared, rng):
-        terms = super().loss(phase, batch, shared, rng)
+    def loss(self, phase, now, shared):
+        terms = super().loss(phase, now, shared)
         return Terms({"G": terms.losses["G"] * np.random.default_rng().uniform(1, 2)})
 
 
-class ForgetsToDetachTwice(Regression):
+class TwoPhases(Regression):
+    """Both differentiate the shared forward: the framework computes it again."""
+
     phases = (Phase("G", ("G",), "generator"), Phase("again", ("G",), "generator"))
 
 
@@ -71,8 +73,51 @@ class NeedsLosses(Regression):
 
 
 class NoGradient(Regression):
-    def loss(self, phase, batch, shared, rng):
-        return Terms({"G": (self.G(batch["a"]) * 0).sum()})
+    def loss(self, phase, now, shared):
+        return Terms({"G": (self.G(now.batch["a"]) * 0).sum()})
+
+
+class NoLoss(Regression):
+    def loss(self, phase, now, shared):
+        return Terms({})
+
+
+class NoTerms(Regression):
+    def loss(self, phase, now, shared):
+        pass
+
+
+class KeepsAScalar(Regression):
+    def loss(self, phase, now, shared):
+        terms = super().loss(phase, now, shared)
+        return Terms(terms.losses, keep={"loss": terms.losses["G"].detach()})
+
+
+class NoDirection(Regression):
+    directions: ClassVar[Any] = {}
+
+
+class DirectionOfNobody(Regression):
+    directions: ClassVar[Any] = {"a2b": Direction((), "a", "b")}
+
+
+class NoTranslate(Regression):
+    """Two networks in one direction, and no translate."""
+
+    networks: ClassVar[Mapping[str, NetworkRole]] = {
+        "first": NetworkRole("generator", {"E": Channels(("a",), ("a",))}),
+        "generator": NetworkRole("generator", {"G": Channels(("a",), ("b",))}),
+    }
+    directions: ClassVar[Any] = {"a2b": Direction(("E", "G"), "a", "b")}
+
+
+class ForgetsWeights(Regression):
+    """Needs a network of training when it is used."""
+
+    networks: ClassVar[Mapping[str, NetworkRole]] = NoTranslate.networks
+
+    def translate(self, x, direction, rng):
+        return self.G(self.E(x))
 
 
 class NoPipeline(nn.Module):
@@ -82,6 +127,7 @@ class NoPipeline(nn.Module):
 def test_a_sound_pipeline_passes():
     check_pipeline(Regression)
     check_pipeline(Regression, gain=2.0)
+    check_pipeline(TwoPhases)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +135,14 @@ def test_a_sound_pipeline_passes():
     [
         (Impure, "loss of phase 'G' with all losses changes state"),
         (Restless, "loss of phase 'G' with all losses differs under the same random numbers"),
-        (ForgetsToDetachTwice, "loss of phase 'again' with all losses cannot be descended: RuntimeError: Trying"),
-        (TrainsNobody, "phase 'G' trains 'H', which no role makes"),
+        (TrainsNobody, "phase 'G' trains H, which no role makes"),
+        (NoLoss, "gives Terms without a loss"),
+        (NoTerms, "the loss of phase 'G' gives NoneType, expected Terms"),
+        (KeepsAScalar, "keeps 'loss', no tensor"),
+        (NoDirection, "has no directions"),
+        (DirectionOfNobody, r"direction 'a2b' has the networks \(\), expected letters"),
+        (NoTranslate, "direction 'a2b' with E and G alone fails: NotImplementedError"),
+        (ForgetsWeights, "direction 'a2b' with G alone fails: AttributeError"),
         (StrangeOptimizer, "phase 'G' has the optimizer of 'encoder', which is no role"),
         (NeedsLosses, "cannot be built with no arguments: KeyError"),
         (NoGradient, "loss of phase 'G' with all losses gives no gradient to G"),

@@ -7,8 +7,8 @@ import torch
 from i2i.core.config.document import node_of
 from i2i.run.experiment import Experiment
 from i2i.training import distributed
-from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
+from tests.training.timelines import timeline_of
 
 BATCH = 4
 
@@ -29,13 +29,13 @@ def main(pipeline: str, path: str) -> None:
     experiment = Experiment(node_of(document))
     builders = {role: lambda ps, role=role: experiment.build_optimizer(role, ps) for role in experiment.optimizer_roles}
     model = experiment.build_pipeline().double()
-    updater = Updater(model, builders, Timeline(Constant(), 9, 1), experiment.settings, device)
+    updater = Updater(model, builders, timeline_of(), experiment.settings, device)
     model.train()
     rng = torch.Generator().manual_seed(1)
     joint = {key: torch.rand(BATCH, 3, 32, 32, generator=rng, dtype=torch.float64) * 2 - 1 for key in "ab"}
     share = BATCH // distributed.world_size()
     first = distributed.rank() * share
-    updater.take({key: images[first : first + share] for key, images in joint.items()})
+    updater.step({key: images[first : first + share] for key, images in joint.items()})
     if distributed.is_main():
         torch.save({name: p.grad for name, p in model.members.named_parameters()}, path)
 

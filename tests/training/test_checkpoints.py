@@ -10,6 +10,7 @@ import torch
 from i2i.core.errors import CheckpointError
 from i2i.run.folder import prepared
 from i2i.training.checkpoints import Checkpoints, load
+from i2i.training.state_files import write_state
 from tests.core.files.hostile_pickles import equal
 from tests.core.files.test_torch_files import damages
 from tests.run.test_run import train
@@ -31,7 +32,7 @@ def real(repository, tmp_path_factory):
 
 @pytest.mark.parametrize("count", [30, pytest.param(400, marks=pytest.mark.slow)])
 def test_damage_anywhere_leads_back_to_the_one_before(real, tmp_path, count):
-    names = ["step_00000001.ckpt", "step_00000002.ckpt"]
+    names = ["step_00000001.safetensors", "step_00000002.safetensors"]
     before, newest = (load(real / name) for name in names)
     (tmp_path / names[0]).write_bytes((real / names[0]).read_bytes())
     content = (real / names[1]).read_bytes()
@@ -59,7 +60,7 @@ def test_damage_anywhere_leads_back_to_the_one_before(real, tmp_path, count):
 
 def test_where_none_can_be_read_it_says_so(tmp_path):
     for step in (1, 2):
-        (tmp_path / f"step_{step:08d}.ckpt").write_bytes(b"gone")
+        (tmp_path / f"step_{step:08d}.safetensors").write_bytes(b"gone")
     said = []
     with pytest.raises(CheckpointError, match="none of 2 checkpoints can be read"):
         Checkpoints(tmp_path).load_newest(said.append)
@@ -92,8 +93,8 @@ def test_where_none_can_be_read_it_says_so(tmp_path):
     ],
 )
 def test_parts_of_other_types_are_named(tmp_path, change, where):
-    path = tmp_path / "step_00000005.ckpt"
-    torch.save(state_of(5) | change, path)
+    path = tmp_path / "step_00000005.safetensors"
+    write_state(path, state_of(5) | change)
     with pytest.raises(CheckpointError, match="not a checkpoint of i2i") as error:
         load(path)
     assert f": {where}" in error.value.message and "\n" not in error.value.message
@@ -116,7 +117,7 @@ def test_what_could_not_be_loaded_again_is_not_saved(tmp_path, change):
     checkpoints.save(1, state_of(1))
     with pytest.raises(RuntimeError, match="could not be loaded again"):
         checkpoints.save(2, state_of(2) | change)
-    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.ckpt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.safetensors"]
 
 
 def at_event(monkeypatch, number, action):
@@ -193,9 +194,9 @@ def test_a_failure_at_any_point_of_a_save_leaves_whole_files(two, monkeypatch):
         state = Checkpoints(two).load_newest(pytest.fail)
         assert equal(state, state_of(state["step"])) and state["step"] in (2, 3)
         assert not [path for path in two.iterdir() if path.suffix == ".tmp"]
-        (two / "step_00000003.ckpt").unlink(missing_ok=True)
+        (two / "step_00000003.safetensors").unlink(missing_ok=True)
         Checkpoints(two).save(1, state_of(1))
-    assert failures > 10
+    assert failures > 6  # opening, three writes, flushing, renaming …
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -218,9 +219,9 @@ def test_a_kill_at_any_point_of_a_save_leaves_whole_files(two, monkeypatch):
         if code == 0:
             break
         assert code == 9
-        (two / "step_00000003.ckpt").unlink(missing_ok=True)
+        (two / "step_00000003.safetensors").unlink(missing_ok=True)
         Checkpoints(two).save(1, state_of(1))
-    assert number > 10
+    assert number > 8
 
 
 def test_leftovers_of_a_kill_are_removed_everywhere_in_the_run_folder(tmp_path):
@@ -236,4 +237,7 @@ def test_leftovers_of_a_kill_are_removed_everywhere_in_the_run_folder(tmp_path):
 
 def test_newer_checkpoints_are_set_aside(two):
     Checkpoints(two).continue_from(1)
-    assert sorted(path.name for path in two.iterdir()) == ["step_00000001.ckpt", "step_00000002.ckpt.set_aside"]
+    assert sorted(path.name for path in two.iterdir()) == [
+        "step_00000001.safetensors",
+        "step_00000002.safetensors.set_aside",
+    ]

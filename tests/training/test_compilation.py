@@ -44,7 +44,7 @@ def gradients_of(updater):
 def assert_the_same_step(backend):
     plain, fast = updater_of(), updater_of()
     lines = compiled(fast, backend)
-    expected, found = plain.take(batch_of()), fast.take(batch_of())
+    expected, found = plain.step(batch_of()), fast.step(batch_of())
     assert not lines and set(fast.compilation.letters) == {"G", "F", "D_X", "D_Y"}
     for name, value in expected.items():
         assert torch.allclose(found[name], value, rtol=1e-4, atol=1e-6), name
@@ -54,7 +54,7 @@ def assert_the_same_step(backend):
         assert (gradients[name] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-5, name
     assert counters["stats"]["unique_graphs"] >= 4 and not counters["graph_break"], "each network is one graph"
     assert fast.compilation.pop_seconds(1) > 0 and "step 1: compiled in" in lines[0]
-    fast.take(batch_of(1))
+    fast.step(batch_of(1))
     assert fast.compilation.pop_seconds(2) == 0, "nothing is compiled again"
 
 
@@ -74,7 +74,7 @@ def test_a_size_that_changes_is_compiled_once_more_for_all_sizes():
     updater = updater_of()
     compiled(updater)
     for step, size in enumerate((32, 40, 48, 56, 64)):
-        updater.take(batch_of(step, size))
+        updater.step(batch_of(step, size))
         if step == 1:
             before = counters["stats"]["unique_graphs"]
     assert counters["stats"]["unique_graphs"] == before <= 12
@@ -84,14 +84,14 @@ def test_only_steps_run_compiled_code():
     updater = updater_of(ema=0.5)
     names = set(updater.pipeline.members.state_dict())
     compiled(updater)
-    updater.take(batch_of())
+    updater.step(batch_of())
     updater.compilation.pop_seconds(1)
     graphs = counters["stats"]["unique_graphs"]
     with torch.no_grad():
         updater.pipeline.previews(batch_of(1, 48))
         copy.deepcopy(updater.pipeline.members)["G"](batch_of(2, 56)["a"])
         with updater.average.in_place():
-            updater.pipeline.translate(batch_of()["a"], "a2b")
+            updater.pipeline.translate(batch_of()["a"], "a2b", torch.Generator())
     assert counters["stats"]["unique_graphs"] == graphs > 0
     assert set(weights_of(updater)) == names
 
@@ -100,7 +100,7 @@ def test_a_step_that_fails_leaves_nothing_compiled_behind():
     updater = updater_of()
     compiled(updater)
     with pytest.raises(KeyError):
-        updater.take({"a": batch_of()["a"]})
+        updater.step({"a": batch_of()["a"]})
     assert all(network._compiled_call_impl is None for network in updater.pipeline.members.values())
 
 
@@ -123,7 +123,7 @@ def test_a_step_with_a_penalty_is_taken():
     lines = compiled(fast)
     assert fast.compilation.letters == ("G", "F")
     assert lines == ["compile: not D_X, D_Y: a penalty differentiates their gradient"]
-    expected, found = plain.take(batch_of()), fast.take(batch_of())
+    expected, found = plain.step(batch_of()), fast.step(batch_of())
     assert torch.allclose(found["D_X_penalty"], expected["D_X_penalty"], rtol=1e-3)
     assert counters["stats"]["unique_graphs"] >= 2
 
@@ -137,7 +137,7 @@ def test_without_a_compiler_networks_run_as_they_are():
     assert updater.compilation.letters == ()
     plain = updater_of()
     for one in (updater, plain):
-        one.take(batch_of())
+        one.step(batch_of())
     assert all(torch.equal(value, weights_of(updater)[name]) for name, value in weights_of(plain).items())
 
 

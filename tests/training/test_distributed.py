@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from i2i.training.checkpoints import load
 from tests.conftest import REPOSITORY
 
 # Five images and a batch of two: passes end in the middle of a batch, and no process may run out before the other.
@@ -40,7 +41,7 @@ def run(folder, processes):
     )
     assert said.count("done: translate with") == 1, "only the first process speaks"
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return torch.load(folder / "checkpoints/step_00000004.ckpt", weights_only=True), log
+    return load(folder / "checkpoints/step_00000004.safetensors"), log
 
 
 @pytest.mark.slow
@@ -62,10 +63,10 @@ def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path):
     tiny += ["trainer.ema=0.9", "trainer.checkpoint_every=2", "pipeline.norm_policy=running", EACH]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     launch(2, REPOSITORY / "tools/train.py", config, "--out", whole, "trainer.steps=4", *tiny)
-    checkpoint = whole / "checkpoints/step_00000002.ckpt"
+    checkpoint = whole / "checkpoints/step_00000002.safetensors"
     again = ["--out", parts, "--resume", checkpoint, "trainer.steps=4"]
     launch(2, REPOSITORY / "tools/train.py", config, *again, *tiny)
-    one, two = (torch.load(f / "checkpoints/step_00000004.ckpt", weights_only=True) for f in (whole, parts))
+    one, two = (load(f / "checkpoints/step_00000004.safetensors") for f in (whole, parts))
     for part in ("networks", "ema"):
         assert one[part] and all(torch.equal(value, two[part][name]) for name, value in one[part].items())
     assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
@@ -101,7 +102,7 @@ def test_two_machines_train_as_one(tmp_path):
     assert [process.returncode for process in launched] == [0, 0], said
     assert sum("done: translate with" in text for text in said) == 1
     alone, _ = run(tmp_path / "one", 1)
-    together = torch.load(tmp_path / "nodes/checkpoints/step_00000004.ckpt", weights_only=True)
+    together = load(tmp_path / "nodes/checkpoints/step_00000004.safetensors")
     for name, weights in alone["networks"].items():
         assert torch.allclose(weights, together["networks"][name], rtol=1e-3, atol=2e-5), name
 

@@ -99,7 +99,7 @@ def test_when_one_process_is_killed_all_end_and_one_says_why(tmp_path, victim):
     said = said_by(process)
     assert time.monotonic() - killed < SECONDS
     assert said.count("another process of the run has died") == 1 and "internal error" not in said
-    assert list((tmp_path / "run/checkpoints").glob("*.ckpt"))
+    assert list((tmp_path / "run/checkpoints").glob("step_*.safetensors"))
 
 
 @pytest.mark.slow
@@ -109,12 +109,12 @@ def test_an_error_of_one_process_ends_all_and_is_told_once(tmp_path):
         "from i2i.training.updater import Updater\n"
         "from i2i.training import distributed\n"
         "from i2i.core.errors import DataError\n"
-        "take = Updater.take\n"
+        "step = Updater.step\n"
         "def broken(self, batch):\n"
-        "    if self.step == 3 and distributed.rank() == 1:\n"
+        "    if self.num_steps == 3 and distributed.rank() == 1:\n"
         "        raise DataError('photo.png: is gone')\n"
-        "    return take(self, batch)\n"
-        "Updater.take = broken\n"
+        "    return step(self, batch)\n"
+        "Updater.step = broken\n"
     )
     process = start(tmp_path / "run", "trainer.steps=100000", f"plugins=[{plugin}]")
     started = time.monotonic()

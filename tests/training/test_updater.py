@@ -8,8 +8,8 @@ import torch
 from i2i.core.config.document import node_of
 from i2i.networks.kernels import winograd
 from i2i.run.experiment import Experiment
-from i2i.training.schedules import Constant, Timeline
 from i2i.training.updater import Updater
+from tests.training.timelines import timeline_of
 
 RESNET = {"type": "resnet", "num_blocks": 1, "base_channels": 4}
 UNET = {"type": "unet", "num_downsamplings": 3, "base_channels": 4}
@@ -36,7 +36,7 @@ def updater_of(pipeline="cyclegan", generator=RESNET, discriminator=PATCHGAN, lo
         for role in experiment.optimizer_roles
     }
     pipeline = experiment.build_pipeline()
-    updater = Updater(pipeline, builders, Timeline(Constant(), 9, 1), experiment.settings, torch.device("cpu"))
+    updater = Updater(pipeline, builders, timeline_of(), experiment.settings, torch.device("cpu"))
     pipeline.train()
     return updater
 
@@ -54,7 +54,7 @@ def test_the_average_follows_its_formula():
     updater = updater_of(ema=0.2)
     expected = weights_of(updater)
     for step in range(4):
-        updater.take(batch_of(step))
+        updater.step(batch_of(step))
         decay = min(0.2, (1 + step) / (10 + step))  # 0.1, 0.18…, then 0.2
         now = weights_of(updater)
         expected = {name: decay * old + (1 - decay) * now[name] for name, old in expected.items()}
@@ -66,7 +66,7 @@ def test_the_average_follows_its_formula():
 
 def test_the_average_is_used_in_place_and_training_goes_on_with_the_weights():
     updater = updater_of(ema=0.9)
-    updater.take(batch_of())
+    updater.step(batch_of())
     trained = updater.pipeline.members["G"]
     with updater.average.in_place():
         assert updater.pipeline.members["G"] is updater.average.networks["G"]
@@ -74,7 +74,7 @@ def test_the_average_is_used_in_place_and_training_goes_on_with_the_weights():
     assert updater.pipeline.members["G"] is trained
     assert not any(p.requires_grad for p in updater.average.networks.parameters())
     plain = updater_of()
-    plain.take(batch_of())
+    plain.step(batch_of())
     for name, value in weights_of(plain).items():
         assert torch.equal(value, weights_of(updater)[name]), "averaging changes nothing in training"
 
@@ -86,7 +86,7 @@ def gradients_of(updater):
 def test_gradients_are_clipped_to_the_norm_over_all_networks_of_a_phase():
     free, clipped = updater_of(), updater_of(clip_norm=1e-3)
     for updater in (free, clipped):
-        updater.take(batch_of())
+        updater.step(batch_of())
     for letters in (("G.", "F."), ("D_X.", "D_Y.")):
         before = {k: g for k, g in gradients_of(free).items() if k.startswith(letters)}
         after = {k: g for k, g in gradients_of(clipped).items() if k.startswith(letters)}
@@ -102,7 +102,7 @@ def test_gradients_are_clipped_to_the_norm_over_all_networks_of_a_phase():
 def test_gradients_below_the_norm_are_left_alone():
     free, clipped = updater_of(), updater_of(clip_norm=1e6)
     for updater in (free, clipped):
-        updater.take(batch_of())
+        updater.step(batch_of())
     for name, value in weights_of(free).items():
         assert torch.equal(value, weights_of(clipped)[name]), name
 
@@ -131,7 +131,7 @@ def test_gradient_checkpointing_changes_no_bit(pipeline, parts):
     kept, recomputed = (updater_of(pipeline, **parts, gradient_checkpointing=on) for on in (False, True))
     for updater in (kept, recomputed):
         for step in range(3):
-            updater.take(batch_of(step))
+            updater.step(batch_of(step))
     for name, value in weights_of(kept).items():
         assert torch.equal(value, weights_of(recomputed)[name]), name
 
@@ -147,7 +147,7 @@ def test_gradient_checkpointing_computes_again_by_the_same_convolutions(monkeypa
     )
     for updater in (kept, recomputed):
         for step in range(2):
-            updater.take(batch_of(step))
+            updater.step(batch_of(step))
     for name, value in weights_of(kept).items():
         assert torch.equal(value, weights_of(recomputed)[name]), name
 
@@ -162,7 +162,7 @@ def test_one_of_two_generators_may_be_frozen(precision):
     partly = Updater(updater.pipeline, builders, updater.timeline, updater.settings, updater.device)
     partly.pipeline.train()
     before = weights_of(partly)
-    assert {"identity_x", "identity_y", "cycle_x"} <= partly.take(batch_of()).keys()
+    assert {"identity_x", "identity_y", "cycle_x"} <= partly.step(batch_of()).keys()
     after = weights_of(partly)
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"F", "D_X", "D_Y"}
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_a_run_in_another_memory_format_goes_on():
 
     def resumed(memory_format):
         updater = updater_of(make=lambda ps: make_adam(ps, fused=True))
-        updater.take(batch_of())
+        updater.step(batch_of())
         state = copy.deepcopy(updater.state()) | {"step": 1}
         for optimizer in state["optimizers"].values():
             for values in optimizer["state"].values():
@@ -181,7 +181,7 @@ def test_a_checkpoint_of_a_run_in_another_memory_format_goes_on():
                     if value.ndim == 4:
                         values[key] = value.to(memory_format=memory_format)
         updater.load(state)
-        updater.take(batch_of(1))
+        updater.step(batch_of(1))
         return weights_of(updater)
 
     expected, found = resumed(torch.contiguous_format), resumed(torch.channels_last)
@@ -190,7 +190,7 @@ def test_a_checkpoint_of_a_run_in_another_memory_format_goes_on():
 
 
 def generators_forward(updater):
-    return updater.pipeline(batch_of(), torch.Generator())
+    return updater.pipeline(updater.now(batch_of(), "forward"))
 
 
 def discriminators_features(updater):
@@ -219,7 +219,7 @@ def test_gradient_checkpointing_keeps_less(forward):
 def test_running_statistics_count_an_image_once_however_the_batch_is_parted():
     """With parts, the shared forward is computed again for the phase that differentiates it."""
     updater = updater_of("pix2pix", UNET | {"dropout": 0.0}, accumulate=2)
-    updater.take(batch_of())
+    updater.step(batch_of())
     counts = [v for k, v in weights_of(updater).items() if k.startswith("G.") and k.endswith("num_batches_tracked")]
     assert counts and all(int(count) == 2 for count in counts), "two parts, each seen once"
 
@@ -236,7 +236,7 @@ def test_a_frozen_network_stays_as_it_is_and_in_evaluation_mode():
     assert all(module.training for module in frozen.pipeline.D.modules())
     assert list(frozen.optimizers) == ["discriminator"], "nothing to optimize in the generator"
     before = weights_of(frozen)
-    scalars = frozen.take(batch_of())
+    scalars = frozen.step(batch_of())
     assert "D" in scalars and "G_adversarial" not in scalars
     after = weights_of(frozen)
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
@@ -252,14 +252,14 @@ def make_adam(parameters, **options):
 def test_an_update_with_a_nan_is_left_out_with_batch_norm_in_the_shared_graph():
     """D is left out first; the graph that G then needs must not have been written into."""
     updater = updater_of("pix2pix", UNET, on_nan="skip")
-    updater.take(batch_of())
+    updater.step(batch_of())
     before = weights_of(updater)
     broken = batch_of(1)
     broken["a"][0, 0, 0, 0] = float("nan")
-    assert updater.take(broken) == {}
+    assert updater.step(broken) == {}
     after = weights_of(updater)
     assert all(torch.equal(before[name], after[name]) for name in before), "weights and running statistics"
-    assert updater.take(batch_of(2)), "the next step is taken"
+    assert updater.step(batch_of(2)), "the next step is taken"
 
 
 def test_an_update_that_was_taken_keeps_its_running_statistics_when_another_is_left_out(monkeypatch):
@@ -271,7 +271,7 @@ def test_an_update_that_was_taken_keeps_its_running_statistics_when_another_is_l
         return terms if phase == "D" else type(terms)({"G": sum(terms.losses.values()) * float("nan")})
 
     monkeypatch.setattr(type(updater.pipeline), "loss", broken)
-    scalars = updater.take(batch_of())
+    scalars = updater.step(batch_of())
     assert "D" in scalars and "G" not in scalars
     counts = {k: int(v) for k, v in weights_of(updater).items() if k.startswith("D.") and k.endswith("tracked")}
     assert counts and set(counts.values()) == {2}, "D saw real and fake; what G's phase showed it is forgotten"

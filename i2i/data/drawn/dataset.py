@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from i2i.data.base import Dataset
 from i2i.data.drawn import animals, maps, streets
 from i2i.data.drawn.painting import MIN_SIZE, Scene
 from i2i.images.codecs import Codec, ImageCodec, LabelClass, LabelCodec
@@ -39,7 +40,7 @@ _SPLITS = {"train": 0, "test": 1}
 _SPLIT_BITS = 40  # the seeds of a split share what is above these bits: no length makes splits meet
 
 
-class Synthetic:
+class Synthetic(Dataset):
     """Drawn pictures of two domains, by default without pairs.
 
     ==========  ==========================  ===========================
@@ -55,7 +56,6 @@ class Synthetic:
     domains differ). The paths are names only. An item depends on its index alone, and so is the same in every epoch.
 
     Attributes:
-        channels: Channels of a and b.
         domains: Names of a and b.
         size: Height and width of the items.
         classes: Names and colours of the ids that scenes of ``draw`` carry; empty where they carry none.
@@ -64,6 +64,7 @@ class Synthetic:
     """
 
     splits = tuple(_SPLITS)
+    size: tuple[int, int]
 
     def __init__(
         self,
@@ -105,18 +106,14 @@ class Synthetic:
         self.codecs: dict[str, Codec] = {"a": ImageCodec(3), "b": ImageCodec(3)}
         if encoding == "onehot":
             self.codecs[_DOMAINS[domain].labelled] = LabelCodec(_DOMAINS[domain].classes)
-        self.channels = {name: codec.channels for name, codec in self.codecs.items()}
         self.domains = _DOMAINS[domain].names
         self.classes = _DOMAINS[domain].classes
         self.size = (side, side)
-        self.length, self.split, self.paired = length, split, paired
+        self.length, self.split, self.is_paired = length, split, paired
         self._domain = domain
 
     def __len__(self) -> int:
         return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.get(index, np.random.default_rng(0))
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Draws an item; the generator is not used.
@@ -155,7 +152,7 @@ class Synthetic:
             raise IndexError(f"index must be from 0 to {self.length - 1}, got {index}")
         draw, seed = _DOMAINS[self._domain].draw, (_SPLITS[self.split] << _SPLIT_BITS) + 2 * index
         a, a_truth = draw(seed, self.size[0])
-        if self.paired:
+        if self.is_paired:
             return (a, a_truth), (a_truth, a)
         b_truth, b = draw(seed + 1, self.size[0])
         return (a, a_truth), (b, b_truth)

@@ -12,6 +12,7 @@ import numpy as np
 
 from i2i.core.errors import DataError
 from i2i.data.augment.transforms import Transforms
+from i2i.data.base import Dataset
 from i2i.data.loading.cache import ImageCache
 from i2i.images.codecs import Codec
 
@@ -24,7 +25,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 Setting = float | Literal["auto", "off"]
 
 
-class Cacheable(ABC):
+class Cacheable(Dataset, ABC):
     """A data set whose images may be kept.
 
     Attributes:

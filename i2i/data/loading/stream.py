@@ -1,24 +1,36 @@
 """Which images make up which step: a pure function of seed and step.
 
-The data set is walked in shuffled passes laid end to end, and step ``k`` takes the ``k``-th slice. Nothing needs to be
+The data set is walked in shuffled passes laid end to end, and each step takes the next slice. Nothing needs to be
 saved to continue at any step, no image is drawn more often than another, every batch is full, and no process can run
 out of data before the others.
 """
 
 import pickle
-import random
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils import data
+from torch.utils.data import Sampler
 
 from i2i.core.errors import DataError
 from i2i.core.plugins import load_plugin_file, loaded_files
-from i2i.images.codecs import Codec, codecs_of
+from i2i.data.base import Dataset, adapted
+from i2i.images.codecs import Codec
 
 Draw = tuple[int, int]  # (epoch, index)
+Value = TypeVar("Value")
+
+
+class Use(Protocol):
+    """A direction of a pipeline: the domains that it reads and makes."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
 
 
 def generator_of(*key: int) -> np.random.Generator:
@@ -31,32 +43,31 @@ class BatchStream(Sampler[list[Draw]]):
 
     Args:
         length: Images of the data set.
-        batch_size: Images of a step, over all processes.
+        batch_size: Images of a step, over all processes; or a function from a step to the number of images before it
+            and that of its own.
         seed: Decides the order of every pass.
         start: First step.
         stop: Step before which the stream ends.
         rank: This process.
-        world_size: Number of processes; divides ``batch_size``.
-        dataset: May have an order of its own, ``order(rng) -> [length]``, as one whose neighbours lie in one file: the
-            numbers that ``get`` is to be given, each an image's, to which multiples of the length may be added that
-            mean something to the data set. One with a ``lookahead`` above 0 is told of so many coming numbers, by
-            ``expect(numbers)``, in good time.
+        world_size: Number of processes; divides the images of each step.
+        dataset: Decides the order of a pass, and is told what comes; by default all images are shuffled.
     """
 
     def __init__(
         self,
         length: int,
-        batch_size: int,
+        batch_size: int | Callable[[int], tuple[int, int]],
         seed: int,
         start: int,
         stop: int,
         rank: int = 0,
         world_size: int = 1,
-        dataset: Any = None,
+        dataset: Dataset | None = None,
     ) -> None:
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.length, self.seed = length, seed
+        self._span = batch_size if callable(batch_size) else lambda step: (step * batch_size, batch_size)
         self.start, self.stop = start, stop
-        self.rank, self.share = rank, batch_size // world_size
+        self.rank, self.world_size = rank, world_size
         self.dataset = dataset
         self._orders: dict[int, np.ndarray] = {}
         self._told = -1  # the data set knows what comes before this position
@@ -66,9 +77,11 @@ class BatchStream(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.start, self.stop):
-            self._tell(step * self.batch_size)
-            first = step * self.batch_size + self.rank * self.share
-            yield [self.draw(position) for position in range(first, first + self.share)]
+            before, count = self._span(step)
+            self._tell(before)
+            share = count // self.world_size
+            first = before + self.rank * share
+            yield [self.draw(position) for position in range(first, first + share)]
 
     def draw(self, position: int) -> Draw:
         """Returns the image at a position of the passes laid end to end."""
@@ -77,15 +90,16 @@ class BatchStream(Sampler[list[Draw]]):
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
-            rng, order = generator_of(self.seed, epoch), getattr(self.dataset, "order", None)
-            kept = list(self._orders.items())[-1:]  # who looks ahead goes back once more
-            self._orders = dict([*kept, (epoch, rng.permutation(self.length) if order is None else order(rng))])
+            rng = generator_of(self.seed, epoch)
+            order = rng.permutation(self.length) if self.dataset is None else self.dataset.order(rng)
+            # The lookahead crosses into the next epoch and returns: keep the previous order too.
+            self._orders = dict([*list(self._orders.items())[-1:], (epoch, order)])
         return self._orders[epoch]
 
     def _tell(self, position: int) -> None:
         """Tells the data set what comes, again whenever a 32nd of that has been used."""
-        count = min(getattr(self.dataset, "lookahead", 0), self.length)
-        if count and position >= self._told:
+        count = min(self.dataset.lookahead, self.length) if self.dataset is not None else 0
+        if self.dataset is not None and count and position >= self._told:
             epoch, place = divmod(position, self.length)
             rest = self._order(epoch)[place : place + count]
             more = self._order(epoch + 1)[: count - len(rest)] if len(rest) < count else rest[:0]
@@ -93,37 +107,47 @@ class BatchStream(Sampler[list[Draw]]):
             self._told = position + max(count // 32, 1)
 
 
-class SeededDataset(Dataset[dict[str, Any] | DataError]):
+class SeededDataset(data.Dataset[dict[str, Any] | DataError]):
     """Gives a data set its random numbers: each item depends on seed, epoch and index alone.
 
-    A data set with ``get(index, rng)`` draws from the generator that it receives. For any other the global generators
-    are seeded before each item.
-
     Args:
-        dataset: The data set.
+        dataset: The data set; one of another base is adapted.
         seed: The run's seed.
         swap: Exchange the domains ``a`` and ``b``.
     """
 
     def __init__(self, dataset: Any, seed: int, swap: bool = False) -> None:
-        self.dataset, self.seed, self.swap = dataset, seed, swap
+        self.dataset, self.seed, self.swap = adapted(dataset), seed, swap
 
     @property
     def codecs(self) -> dict[str, Codec]:
         """What the tensors of each domain mean, exchanged where the domains are."""
-        codecs = codecs_of(self.dataset)
-        return {_swapped(domain): codec for domain, codec in codecs.items()} if self.swap else codecs
+        return self._renamed(dict(self.dataset.codecs))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 without."""
+        return self.dataset.num_classes
+
+    def sample(self, count: int, device: str = "meta") -> dict[str, torch.Tensor]:
+        """Returns a random batch; see :meth:`i2i.data.base.Dataset.sample`."""
+        return self._renamed(self.dataset.sample(count, device))
 
     @property
     def is_paired(self) -> bool | None:
-        """Whether a and b of an item show the same thing; ``None`` where the data set does not tell."""
-        paired: bool | None = getattr(self.dataset, "paired", getattr(self.dataset, "joint", None))
-        return paired
+        """Whether a and b of an item show the same thing; ``None`` where that is not known."""
+        return self.dataset.is_paired
 
-    def target_of(self, item: dict[str, Any], direction: str) -> torch.Tensor | None:
-        """Returns what a perfect translation of an item gives: its own truth, or the other of the pair, or ``None``."""
-        source, target = direction[0], direction[2]
-        truth: torch.Tensor | None = item.get(f"{source}_truth", item[target] if self.is_paired else None)
+    def target_of(self, item: dict[str, Any], direction: Use) -> torch.Tensor | None:
+        """Returns what a perfect result of a direction is: the item's truth, the other of the pair, or ``None``.
+
+        Where source and target are one domain, it is the image itself.
+        """
+        if direction.source == direction.target:
+            image: torch.Tensor = item[direction.source]
+            return image
+        other = item[direction.target] if self.is_paired else None
+        truth: torch.Tensor | None = item.get(f"{direction.source}_truth", other)
         return truth
 
     def __len__(self) -> int:
@@ -137,26 +161,31 @@ class SeededDataset(Dataset[dict[str, Any] | DataError]):
             return error
 
     def _item(self, epoch: int, index: int) -> dict[str, Any]:
-        rng = self._rng(epoch, index)
-        if hasattr(self.dataset, "get"):
-            item = self.dataset.get(index, rng)
-        else:
-            seed = int(rng.integers(2**32))
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.manual_seed(seed)
-            item = self.dataset[index]
-        return {_swapped(key): value for key, value in item.items()} if self.swap else item
+        item = self.dataset.get(index, self._rng(epoch, index))
+        if "label" in item:
+            self._check_label(item["label"])
+        return self._renamed(item)
+
+    def _check_label(self, label: Any) -> None:
+        """Refuses a class that there is not: networks would take it for none at all, without a word."""
+        classes, attributes = self.num_classes, self.dataset.num_attributes
+        value = torch.as_tensor(label)
+        if classes and (value.ndim or not 0 <= int(value) < classes):
+            raise ValueError(f"its label is {label}, expected a class from 0 to {classes - 1}")
+        if attributes and not classes and value.shape != (attributes,):
+            raise ValueError(f"its label has the shape {list(value.shape)}, expected {attributes} attributes")
+
+    def _renamed(self, values: dict[str, Value]) -> dict[str, Value]:
+        return {_swapped(key): value for key, value in values.items()} if self.swap else values
 
     def reseeded(self, seed: int) -> "SeededDataset":
         """Returns the same data set with other random numbers."""
         return SeededDataset(self.dataset, seed, self.swap)
 
     def paths_of(self, draw: Draw) -> list[str]:
-        """Names the files of an item, without reading them; its number where the data set does not tell."""
+        """Returns the files of an item, without reading them."""
         epoch, index = draw
-        find = getattr(self.dataset, "paths_of", None)
-        return list(find(index, self._rng(epoch, index))) if find is not None else [f"item {index}"]
+        return list(self.dataset.paths_of(index, self._rng(epoch, index)))
 
     def _rng(self, epoch: int, index: int) -> np.random.Generator:
         # The trailing 1 keeps these apart from the generators that shuffle.

@@ -1,7 +1,7 @@
-"""A bundle: one ``.safetensors`` file with all that translation needs.
+"""A bundle: one ``.safetensors`` file with all that a trained model needs to be used.
 
-The tensors are the generators' weights, ``LETTER.parameter``; the metadata, one JSON value a key, tells how to build
-the networks and how to use them.
+The tensors are the weights of the networks that its directions need, ``LETTER.parameter``. The metadata, one JSON value
+a key, tell how to build the networks and how to use them.
 
 Reading a bundle runs no code from it, and takes no more memory than its weights fill. It names components; those that
 are registered are imported, which runs the code of packages that the user installed, and nothing else is.
@@ -9,28 +9,31 @@ are registered are imported, which runs the code of packages that the user insta
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
 from i2i.core.config.build import constructor_arguments, nested_components, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.errors import CheckpointError, RegistryError, shortened
+from i2i.core.files.tensor_files import write_tensor_file
 from i2i.core.meta import filled, limited, on_meta
 from i2i.core.plugins import installed_version, load_plugin_file, loaded_files
 from i2i.core.registry import NETWORK_KINDS, PIPELINES, REGISTRIES, Registry
 from i2i.images.codecs import Codec, ImageCodec, codec_of
-from i2i.inference.bundle.files import read_metadata, read_outline, read_shapes, read_state, write_bundle_file
+from i2i.inference.bundle.files import read_metadata, read_outline, read_shapes, read_state
 from i2i.inference.bundle.place import FOREIGN, find_bundle
 from i2i.pipelines.base import Direction, Pipeline
 
 __all__ = [
     "FORMAT",
     "BundleInfo",
+    "DirectionInfo",
+    "as_users_say",
     "find_bundle",
     "load_bundle",
     "misfit",
@@ -41,9 +44,27 @@ __all__ = [
     "save_bundle",
 ]
 
-FORMAT = 1
+FORMAT = 2
 _MAX_CHANNELS = 4096
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SPARE = 1 << 24  # numbers in buffers that are computed and not saved
+
+
+@dataclass(frozen=True)
+class DirectionInfo:
+    """One use of a bundle.
+
+    Attributes:
+        own: The pipeline's name for it.
+        networks: Letters of the networks that it needs. Bundles of format 1 do not say.
+        source: The domain that it reads, as users name it; empty where it starts from noise.
+        target: The domain that it makes; empty where it gives a score.
+    """
+
+    own: str
+    networks: list[str]
+    source: str
+    target: str
 
 
 @dataclass
@@ -57,14 +78,16 @@ class BundleInfo:
         pipeline_owner: Where its code comes from; see :func:`i2i.core.plugins.owner_of`.
         networks: By letter: ``kind``, ``type``, ``arguments`` and ``owner`` of each, and ``nested``, the kind, type and
             owner of each component inside of it.
-        directions: What users ask for -> the pipeline's own direction; the first is the default.
-        channels: Of the domains ``a`` and ``b``, as users name them.
+        directions: By the names that users give.
+        channels: Of the domains, as users name them.
         domains: What :func:`i2i.images.codecs.codec_of` makes the codec of each domain of; images where it is empty.
         value_range: Of the tensors that the networks take and give.
-        norm_policy: See :func:`i2i.pipelines.policy.translating`.
-        dropout_policy: See :func:`i2i.pipelines.policy.translating`.
+        norm_policy: See :func:`i2i.pipelines.base.translating`.
+        dropout_policy: See :func:`i2i.pipelines.base.translating`.
         size: Height and width of the training crops, where known.
         seed: Decides the noise of generators with dropout.
+        classes: Names of the classes that the networks know; empty without.
+        attributes: Names of the attributes that the networks read; empty without.
         config: The resolved configuration.
         metrics: Measured on the weights.
         versions: Of i2i and torch.
@@ -75,7 +98,7 @@ class BundleInfo:
     step: int
     pipeline: dict[str, Any]
     networks: dict[str, dict[str, Any]]
-    directions: dict[str, Direction]
+    directions: dict[str, DirectionInfo]
     channels: dict[str, int]
     norm_policy: str
     dropout_policy: str
@@ -83,6 +106,8 @@ class BundleInfo:
     pipeline_owner: dict[str, str] = field(default_factory=dict)
     size: list[int] | None = None
     seed: int = 0
+    classes: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -95,14 +120,35 @@ class BundleInfo:
         return codec_of(description) if description else ImageCodec(self.channels[domain])
 
 
+_SWAPPED = {"a": "b", "b": "a", "a2b": "b2a", "b2a": "a2b"}
+
+
+def as_users_say(directions: Mapping[str, Direction], is_swapped: bool) -> dict[str, DirectionInfo]:
+    """Returns a pipeline's directions by the names that users give.
+
+    Args:
+        directions: The pipeline's.
+        is_swapped: Whether the pipeline's a is the user's b (``data.direction: b2a``).
+    """
+    names = _SWAPPED if is_swapped else {}
+
+    def named(name: str) -> str:
+        return names.get(name, name)
+
+    return {
+        named(own): DirectionInfo(own, list(one.networks), named(one.source), named(one.target))
+        for own, one in directions.items()
+    }
+
+
 def save_bundle(path: Path, info: BundleInfo, pipeline: Pipeline) -> None:
     """Writes the networks of a pipeline that ``info`` names, whole or not at all."""
     tensors = {
-        f"{letter}.{name}": tensor.detach().cpu().contiguous().clone()
+        f"{letter}.{name}": tensor
         for letter in info.networks
         for name, tensor in pipeline.members[letter].state_dict().items()
     }
-    write_bundle_file(path, tensors, asdict(info))
+    write_tensor_file(path, tensors, asdict(info))
 
 
 def read_info(path: Path) -> BundleInfo:
@@ -112,13 +158,26 @@ def read_info(path: Path) -> BundleInfo:
         CheckpointError: The file is no bundle, or of a newer format.
     """
     values = read_metadata(path)
+    if values.get("format") == 1:
+        values = _from_format_1(values)
     if values.get("format") != FORMAT:
         found = shortened(repr(values.get("format")))
         raise CheckpointError(
-            f"{path}: not a bundle of i2i in format {FORMAT}",
+            f"{path}: not a bundle of i2i in format 1 or {FORMAT}",
             [f"its metadata says format {found}", FOREIGN],
         )
     return _checked(path, values)
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the metadata of a bundle of i2i 0.1 as those of today; what is damaged stays so."""
+    directions = values.get("directions")
+    if not isinstance(directions, dict) or not directions.keys() <= {"a2b", "b2a"}:
+        return values | {"format": FORMAT, "directions": None}
+    told = {
+        name: {"own": own, "networks": [], "source": name[0], "target": name[2]} for name, own in directions.items()
+    }
+    return values | {"format": FORMAT, "directions": told}
 
 
 def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
@@ -131,7 +190,8 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}: the bundle's metadata is damaged: {where}: {first['msg']}") from error
-    domains = {domain for direction in info.directions for domain in direction[:1] + direction[2:]}
+    directions = info.directions.values()
+    domains = {domain for direction in directions for domain in (direction.source, direction.target) if domain}
     try:
         fitting = all(info.codec(domain).channels == info.channels[domain] for domain in domains & info.channels.keys())
     except ValueError as error:
@@ -139,7 +199,8 @@ def _checked(path: Path, values: dict[str, Any]) -> BundleInfo:
     sound = (
         fitting
         and info.directions
-        and info.directions.keys() <= set(get_args(Direction))
+        and all(_NAME.fullmatch(name) for name in info.directions)
+        and all(set(direction.networks) <= info.networks.keys() for direction in directions)
         and domains <= info.channels.keys()
         and info.norm_policy in ("batch", "running")
         and info.dropout_policy in ("on", "off")
@@ -178,7 +239,7 @@ def _is_complete(owner: dict[str, str]) -> bool:
 
 
 def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInfo, Pipeline]:
-    """Builds a bundle's generators on the CPU and loads their weights.
+    """Builds a bundle's networks on the CPU and loads their weights.
 
     Args:
         path: The bundle.
@@ -200,9 +261,13 @@ def load_bundle(path: Path, plugins: list[str] | None = None) -> tuple[BundleInf
         networks = {letter: _network(path, letter, construct) for letter, construct in constructors.items()}
         arguments = constructor_arguments(pipeline, node_of(info.pipeline))
         built: Pipeline = pipeline(networks=networks, losses={}, **arguments)
-        missing = [own for own in info.directions.values() if built.directions.get(own) not in networks]
-        if missing:
-            raise ValueError(f"it holds no network for {' and '.join(missing)}")
+        for name, told in info.directions.items():
+            direction = built.directions.get(told.own)
+            if direction is None:
+                raise ValueError(f"its pipeline has no direction {told.own!r}")
+            missing = [letter for letter in direction.networks if letter not in networks]
+            if missing:
+                raise ValueError(f"it holds no {' and no '.join(missing)}, which {name} needs")
         return info, built
     except CheckpointError:
         raise

@@ -11,7 +11,7 @@ from i2i.core.errors import CheckpointError, I2IError
 from i2i.core.plugins import installed_version, owner_of
 from i2i.core.registry import GENERATORS, PIPELINES
 from i2i.images.codecs import ImageCodec
-from i2i.inference.bundle.bundle import BundleInfo
+from i2i.inference.bundle.bundle import BundleInfo, as_users_say
 from i2i.inference.importing.architecture import OPTION, Architectures
 from i2i.inference.importing.files import Source, read_tensors
 from i2i.inference.importing.networks import Imported, import_network
@@ -30,7 +30,7 @@ class Policies:
     """How the bundle translates.
 
     Attributes:
-        norm: See :func:`i2i.pipelines.policy.translating`.
+        norm: See :func:`i2i.pipelines.base.translating`.
         dropout: Likewise.
         direction: Which way the networks were trained, ``b2a`` where the data's b was their input; ``None`` leaves it
             to the original's options, or else is ``a2b``.
@@ -126,9 +126,9 @@ def _describe(
     type_: str, networks: Mapping[str, Imported], policies: Policies, beside: Mapping[str, str], name: str
 ) -> BundleInfo:
     """Makes the metadata: domains and directions are the user's, which may be turned against the networks'."""
-    own_ways: dict[Direction, str] = PIPELINES.get(type_).directions  # type: ignore[attr-defined]
+    declared: dict[str, Direction] = PIPELINES.get(type_).directions  # type: ignore[attr-defined]
+    there = {own: direction for own, direction in declared.items() if set(direction.networks) <= networks.keys()}
     is_turned = policies.direction == "b2a"
-    turned = {"a2b": "b2a", "b2a": "a2b"} if is_turned else {"a2b": "a2b", "b2a": "b2a"}
     a, b = _channels(networks).values()
     channels = {"a": b, "b": a} if is_turned else {"a": a, "b": b}
     return BundleInfo(
@@ -137,7 +137,7 @@ def _describe(
         pipeline={"type": type_, "norm_policy": policies.norm, "dropout_policy": policies.dropout},
         pipeline_owner=owner_of("pipeline", type_),
         networks={letter: imported.spec() for letter, imported in networks.items()},
-        directions={turned[way]: way for way, letter in own_ways.items() if letter in networks},
+        directions=as_users_say(there, is_turned),
         channels=channels,
         domains={domain: ImageCodec(count).describe() for domain, count in channels.items()},
         norm_policy=policies.norm,

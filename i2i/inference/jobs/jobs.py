@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ class Options:
     """How images are translated.
 
     Attributes:
-        direction: ``a2b`` or ``b2a``.
+        direction: One of the model's.
         format: A key of ``i2i.images.files.WRITERS``.
         quality: 1 to 100, of formats that lose something.
         half: Which half of side-by-side files is translated; ``None`` for the whole.
         batch_size: Images of one size that go through the networks together; ``None`` to choose.
         overwrite: Whether to translate what is done, and to replace files that are not ours.
+        own: Options of the model's pipeline.
     """
 
     direction: str
@@ -39,6 +40,7 @@ class Options:
     half: Half | None = None
     batch_size: int | None = None
     overwrite: bool = False
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def deciding(self, precision: str, is_calibrated: bool = False) -> dict[str, Any]:
         """Returns what a translation depends on, as the manifest lists it, and who chose the precision."""
@@ -49,6 +51,8 @@ class Options:
             values["quality"] = self.quality
         if self.half:
             values["half"] = self.half
+        if self.own:
+            values["options"] = dict(self.own)
         return values
 
 

@@ -1,14 +1,15 @@
 """What a run will be, as text."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from i2i.pipelines.base import fitted
 from i2i.run.experiment import Experiment
+from i2i.run.network_plans import NetworkPlan
 from i2i.run.plan.units import flops, shape
-from i2i.run.trial import NetworkPlan
 
 
 def describe(experiment: Experiment) -> Iterator[str]:
@@ -35,22 +36,19 @@ def _network_row(experiment: Experiment, letter: str, plan: NetworkPlan) -> list
     network = experiment.meta_networks[letter]
     count = f"{sum(parameter.numel() for parameter in network.parameters()):,}"
     field = getattr(network, "receptive_field", None)
-    shapes = experiment.shapes.get(letter)
+    call = experiment.trial.calls.get(letter)
     kind = f"{plan.type}, frozen" if plan.frozen else plan.type
-    if shapes is None:
+    if call is None:
         return [letter, kind, "?", "?", count, f"{field} px" if field else "-", "?"]
-    made = ", ".join(map(shape, shapes.outputs))
-    arithmetic = flops(_forward_flops(network, shapes.input, bool(plan.channels.outputs)))
-    return [letter, kind, shape(shapes.input), made, count, f"{field} px" if field else "-", arithmetic]
+    made = ", ".join(shape([1, *output[1:]]) for output in call.outputs) or "-"
+    inputs = [value[:1] if isinstance(value, Tensor) else value for value in call.inputs]
+    arithmetic = flops(_forward_flops(network, inputs))
+    return [letter, kind, shape(list(inputs[0].shape)), made, count, f"{field} px" if field else "-", arithmetic]
 
 
-def _forward_flops(network: torch.nn.Module, size: list[int], generates: bool) -> int:
-    x = torch.empty(size, device="meta")
+def _forward_flops(network: nn.Module, inputs: list[Any]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        if generates:
-            fitted(network, x)
-        else:
-            network(x)
+        network(*inputs)
     return counter.get_total_flops()
 
 
@@ -62,7 +60,8 @@ def _loss_lines(experiment: Experiment) -> Iterator[str]:
 
 def _run_lines(experiment: Experiment) -> Iterator[str]:
     settings = experiment.settings
-    length = f"{settings.steps:,} steps" if settings.steps is not None else f"{settings.epochs:,} epochs"
+    amounts = {"steps": settings.steps, "images": settings.images, "epochs": settings.epochs}
+    length = next(f"{count:,} {unit}" for unit, count in amounts.items() if count is not None)
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     images = "1 image" if settings.batch_size == 1 else f"{settings.batch_size} images"
     yield f"run: {length} of {images}{parts}, seed {settings.seed}"

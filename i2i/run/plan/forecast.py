@@ -94,10 +94,11 @@ def _forecast(experiment: Experiment, pipeline: Pipeline, device: torch.device) 
         for parameter in updater.pipeline.members.parameters():
             if parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(lambda p: ledger.mark(p.grad, "gradients"))
-        updater.take(batch)
+        updater.step(batch)
         missing = fill_pools(updater)
+        _mark_lasting(ledger, updater, batch)  # pools replace images within the step
         ledger.restart()
-        updater.take(batch)
+        updater.step(batch)
         _mark_lasting(ledger, updater, batch)
     parts = dict(ledger.at_peak)
     if missing:

@@ -11,11 +11,11 @@ import torch
 from i2i.core.errors import I2IError
 from i2i.core.meta import weight_bytes
 from i2i.data.known.sets import known_set
+from i2i.run.assembly import total_steps
 from i2i.run.experiment import Experiment
 from i2i.run.plan import units
 from i2i.run.plan.forecast import Forecast, forecast
 from i2i.run.plan.timing import Timing, measure
-from i2i.run.start import total_steps
 from i2i.training.precision import Precision, pick_device
 
 _ABOUT = {
@@ -122,15 +122,18 @@ def _run_rows(experiment: Experiment, timing: Timing | None) -> Iterator[str]:
     settings = experiment.settings
     rest = "; loading, samples and checkpoints come on top" if timing else ""
     images, source = _images(experiment)
-    if settings.steps is not None or images is not None:
+    if settings.steps is not None or settings.images is not None or images is not None:
         steps = total_steps(experiment, images or 0)
         length = f"{steps:,} steps"
-        if settings.steps is None:
+        if settings.steps is None and settings.images is not None:
+            length += f": {settings.images:,} images"
+        elif settings.steps is None:
             length += f": {settings.epochs:,} epochs of {images:,} images{source}"
-        yield f"the run: {units.duration(steps * timing.seconds)}, {length}{rest}" if timing else f"the run: {length}"
-        return
-    steps = total_steps(experiment, 1000)
-    length = f"{steps:,} steps for each 1,000 images ({settings.epochs:,} epochs; the images have not been counted yet)"
+    else:
+        steps = total_steps(experiment, 1000)
+        length = (
+            f"{steps:,} steps for each 1,000 images ({settings.epochs:,} epochs; the images have not been counted yet)"
+        )
     yield f"the run: {units.duration(steps * timing.seconds)}, {length}{rest}" if timing else f"the run: {length}"
 
 
@@ -140,7 +143,7 @@ def _images(experiment: Experiment) -> tuple[int | None, str]:
     if root is None:
         return len(experiment.dataset), ""
     known = known_set(str(root.plain()))
-    split = getattr(experiment.dataset, "split", "train")
+    split = experiment.dataset.split
     counts = [known[1].counts.get(split + side) or 0 for side in ("", "A", "B")] if known else [0]
     if not known or not max(counts):
         return None, ""

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from i2i.pipelines.image_pool import ImagePool
+from i2i.run.assembly import build_updater
 from i2i.run.experiment import Experiment
-from i2i.run.start import build_updater
 from i2i.training.updater import Updater
 
 _IMAGES = 1000  # of an epoch; decides the learning rate alone
@@ -20,13 +20,8 @@ def build(experiment: Experiment, device: torch.device) -> Updater:
 
 
 def random_batch(experiment: Experiment) -> dict[str, Tensor]:
-    """Returns a batch of the right shapes, uniform in [-1, 1]; on the CPU, where a loader leaves it."""
-    assert experiment.data.size is not None
-    count, rng = experiment.settings.batch_size, torch.Generator().manual_seed(0)
-    return {
-        domain: torch.rand(count, channels, *experiment.data.size, generator=rng) * 2 - 1
-        for domain, channels in experiment.data.channels.items()
-    }
+    """Returns a batch of the right shapes, labels included; on the CPU, where a loader leaves it."""
+    return experiment.data.sample(experiment.settings.batch_size, "cpu")
 
 
 def fill_pools(updater: Updater) -> int:

@@ -51,7 +51,7 @@ def measure(experiment: Experiment, device: torch.device, budget: float = 30, mo
         seconds: list[float] = []
         while not seconds or (len(seconds) <= most and sum(seconds) + seconds[-1] <= budget):
             started = time.perf_counter()
-            updater.take(batch)
+            updater.step(batch)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - started)

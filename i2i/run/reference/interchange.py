@@ -12,15 +12,24 @@ from typing import Any
 
 import torch
 
-from i2i.core.config.build import nested_kind, parameters_of
+from i2i.core.config.build import CHANNELS, nested_kind, parameters_of
 from i2i.core.config.document import node_of
 from i2i.core.errors import ConfigError
 from i2i.core.registry import REGISTRIES
-from i2i.pipelines.base import Batch
+from i2i.pipelines.base import LossRole, NetworkRole, Pipeline, family_of
+from i2i.run.assembly import build_updater
 from i2i.run.experiment import Experiment
 
 SIZE = 32  # pixels
-_SMALL = {"base_channels": 4, "num_blocks": 1, "num_downsamplings": 3, "num_layers": 2, "num_scales": 2}
+_SMALL = {
+    "base_channels": 4,
+    "num_blocks": 1,
+    "num_downsamplings": 3,
+    "num_layers": 2,
+    "num_scales": 2,
+    "z_dim": 8,
+    "widths": [16, 16],
+}
 # What a name alone does not say: arguments that make another network or loss of it.
 _VARIANTS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("discriminator", "patchgan"): {"patchgan, 1x1": {"num_layers": 0}},
@@ -48,14 +57,14 @@ class Combination:
     def document(self) -> dict[str, Any]:
         """Returns the YAML of a small experiment, as plain data."""
         declared: Any = _own("pipeline")[self.pipeline]
-        kinds = {role: spec.kind for role, spec in declared.networks.items()}
-        losses = {role: {"type": "l1"} for role, spec in declared.losses.items() if spec.required}
+        kinds = {role: spec.kind for role, spec in declared.networks.items() if spec.required}
+        losses = {role: _loss_for(spec) for role, spec in declared.losses.items() if spec.required}
         losses |= {role: choices("loss")[self.parts[role]] for role in losses if role in self.parts}
         return {
-            "pipeline": {"type": self.pipeline},
+            "pipeline": {"type": self.pipeline, **_small(declared, self.pipeline)},
             **{role: choices(kind)[self.parts[role]] for role, kind in kinds.items()},
             "losses": losses,
-            "data": {"type": "synthetic", "size": SIZE, "length": 4, "paired": True},
+            "data": _data_for(declared),
             "trainer": {"steps": 1, "batch_size": 2, "device": "cpu", "precision": "fp32"},
         }
 
@@ -66,6 +75,20 @@ class Combination:
             ConfigError: The parts do not fit each other.
         """
         return Experiment(node_of(self.document()))
+
+
+def _loss_for(spec: LossRole) -> dict[str, Any]:
+    """Returns the first loss of this package that fits a role."""
+    return {"type": next(name for name, loss in _own("loss").items() if family_of(loss) in spec.families)}
+
+
+def _data_for(pipeline: type[Pipeline]) -> dict[str, Any]:
+    """Returns drawn data with the domains that a pipeline's networks and directions name."""
+    channels = [channels for spec in pipeline.networks.values() for channels in spec.makes.values()]
+    domains = {domain for one in channels for domain in (*one.inputs, *one.outputs)}
+    if "image" in domains:
+        return {"type": "digits", "size": SIZE, "length": 4}
+    return {"type": "synthetic", "size": SIZE, "length": 4, "paired": True}
 
 
 @cache
@@ -79,7 +102,7 @@ def choices(kind: str) -> Nodes:
     """The small nodes of a kind, by the name that a table shows; of losses, the adversarial ones."""
     nodes: Nodes = {}
     for name, component in _own(kind).items():
-        if kind == "loss" and not hasattr(component, "discriminator"):
+        if kind == "loss" and family_of(component) != "adversarial":
             continue
         node = {"type": name, **_small(component, name)}
         nodes[name] = node
@@ -93,19 +116,39 @@ def _small(component: Callable[..., Any], own_name: str) -> dict[str, Any]:
     for name, parameter in parameters_of(component).items():
         kind = nested_kind(parameter.annotation)
         if kind is not None:
-            inner = next(other for other in _own(kind) if other != own_name)
+            inner = next(n for n, other in _own(kind).items() if n != own_name and _is_simple(other))
             arguments[name] = {"type": inner, **_small(_own(kind)[inner], inner)}
         elif name in _SMALL:
             arguments[name] = _SMALL[name]
     return arguments
 
 
+def _is_simple(component: Callable[..., Any]) -> bool:
+    """Returns whether a network needs nothing but channels."""
+    needed = {name for name, one in parameters_of(component).items() if one.default is one.empty}
+    return needed <= set(CHANNELS)
+
+
+def _suits(component: Callable[..., Any], spec: NetworkRole) -> bool:
+    """Returns whether a network is for a role: from images or from latents, with nothing that the role cannot give."""
+    parameters = parameters_of(component)
+    needed = {name for name, one in parameters.items() if one.default is one.empty and not nested_kind(one.annotation)}
+    from_images = all(channels.inputs for channels in spec.makes.values())
+    return from_images == ("in_channels" in parameters) and needed <= {*CHANNELS, *spec.takes, *_SMALL}
+
+
+def _suiting(spec: NetworkRole) -> list[str]:
+    names = {name for name, component in _own(spec.kind).items() if _suits(component, spec)}
+    return [shown for shown, node in choices(spec.kind).items() if node["type"] in names]
+
+
 def combinations() -> Iterator[Combination]:
-    """Every choice of networks and of an adversarial loss, for every pipeline."""
+    """Every choice of networks that suit their role and of an adversarial loss, for every pipeline."""
     for pipeline, component in _own("pipeline").items():
         declared: Any = component
-        axes = {role: list(choices(spec.kind)) for role, spec in declared.networks.items()}
-        axes |= {role: list(choices("loss")) for role, spec in declared.losses.items() if spec.family == "adversarial"}
+        axes = {role: _suiting(spec) for role, spec in declared.networks.items() if spec.required}
+        judged = [role for role, spec in declared.losses.items() if "adversarial" in spec.families and spec.required]
+        axes |= {role: list(choices("loss")) for role in judged}
         for chosen in itertools.product(*axes.values()):
             yield Combination(pipeline, dict(zip(axes, chosen, strict=True)))
 
@@ -137,32 +180,17 @@ def take_step(combination: Combination) -> dict[str, float]:
         AssertionError: A loss or a gradient is not finite, or a network receives none.
     """
     experiment = combination.experiment()
-    pipeline = experiment.build_pipeline().train()
-    rng = torch.Generator().manual_seed(0)
-    channels = experiment.data.channels.items()
-    batch: Batch = {domain: torch.rand(2, count, SIZE, SIZE, generator=rng) * 2 - 1 for domain, count in channels}
-    values: dict[str, float] = {}
+    updater = build_updater(experiment, 1, 4, torch.device("cpu"), lambda _: None)
+    pipeline = updater.pipeline.train()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        shared = pipeline(batch, rng)
-        for phase in pipeline.phases:
-            seen = {name: x.detach() for name, x in shared.items()} if phase.constant_shared else shared
-            terms = pipeline.terms(phase.name, batch, seen, torch.Generator().manual_seed(1))
-            values |= {name: float(value.detach()) for name, value in terms.losses.items()}
-            parameters = {letter: list(pipeline.members[letter].parameters()) for letter in phase.trains}
-            trained = [parameter for own in parameters.values() for parameter in own]
-            optimizer = experiment.build_optimizer(phase.optimizer, trained)
-            optimizer.zero_grad()
-            terms.total().backward(inputs=trained)
-            for letter, own in parameters.items():
-                gradients = [parameter.grad for parameter in own if parameter.grad is not None]
-                if not gradients or not any(bool(gradient.any()) for gradient in gradients):
-                    raise AssertionError(f"{combination}: {letter} receives no gradient in phase {phase.name}")
-                if not all(bool(gradient.isfinite().all()) for gradient in gradients):
-                    raise AssertionError(f"{combination}: the gradient of {letter} is not finite")
-            optimizer.step()
-            with torch.no_grad():
-                pipeline.commit(phase.name, batch, seen, torch.Generator().manual_seed(1))
+        scalars = updater.step(experiment.data.sample(2, "cpu"))
+    values = {name: float(value) for name, value in scalars.items()}
+    for letter in pipeline.trained:
+        gradients = [p.grad for p in pipeline.members[letter].parameters() if p.grad is not None]
+        if not gradients or not any(bool(gradient.any()) for gradient in gradients):
+            raise AssertionError(f"{combination}: {letter} receives no gradient")
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            raise AssertionError(f"{combination}: the gradient of {letter} is not finite")
     unsound = [name for name, value in values.items() if not torch.isfinite(torch.tensor(value))]
     if unsound:
         raise AssertionError(f"{combination}: {', '.join(unsound)} is not finite")

@@ -90,9 +90,9 @@ def _component(registry: Registry, component: Any) -> list[str]:
 def _roles(pipeline: Any) -> str:
     lines = ["| role | what |", "|---|---|"]
     for role, network in pipeline.networks.items():
-        lines.append(f"| `{role}` * | {network.kind}, for {' and '.join(network.makes)} |")
+        lines.append(f"| `{role}`{_mark(network.required)} | {network.kind}, for {' and '.join(network.makes)} |")
     for role, loss in pipeline.losses.items():
-        lines.append(f"| `losses.{role}`{_mark(loss.required)} | {loss.family} loss |")
+        lines.append(f"| `losses.{role}`{_mark(loss.required)} | {' or '.join(loss.families)} loss |")
     return "\n".join(lines)
 
 

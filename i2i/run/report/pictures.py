@@ -13,10 +13,9 @@ from i2i.core.config.build import make
 from i2i.core.config.document import Node, merge
 from i2i.core.errors import I2IError
 from i2i.core.registry import DATASETS
+from i2i.data.base import Dataset, adapted
 from i2i.data.loading.stream import SeededDataset, spread
-from i2i.images.codecs import codecs_of
 from i2i.inference.translator import Translator
-from i2i.pipelines.policy import translating
 from i2i.run.experiment import Experiment
 
 HELD_OUT = ("test", "val")
@@ -28,7 +27,7 @@ class Picture:
     """One image and its translation.
 
     Attributes:
-        direction: ``a2b`` or ``b2a``.
+        direction: As users name it.
         name: Of the image, for the reader.
         before: uint8 ``[H, W, 3]``.
         after: uint8 ``[H, W, 3]``, perhaps of another size.
@@ -73,53 +72,51 @@ def collect_pictures(
         if isinstance(item, I2IError):
             failure = item
             continue
-        for direction in translator.info.directions:
+        for direction in translator.directions:
             pictures.append(_picture(translator, direction, images, item, split))
     if failure is not None and not pictures:
         raise failure
-    return sorted(pictures, key=lambda picture: list(translator.info.directions).index(picture.direction))
+    return sorted(pictures, key=lambda picture: list(translator.directions).index(picture.direction))
 
 
-def shown_images(experiment: Experiment) -> tuple[Any, str]:
+def shown_images(experiment: Experiment) -> tuple[Dataset, str]:
     """Returns images that training never saw, and their split's name; training images where there are no others."""
     if experiment.held_out is not None:
-        return experiment.held_out.dataset, getattr(experiment.held_out.dataset, "split", "val")
-    trained: str = getattr(experiment.dataset, "split", "train")
-    splits = getattr(experiment.dataset, "splits", ())
+        return experiment.held_out.dataset, experiment.held_out.dataset.split
+    trained = experiment.dataset.split
     for split in HELD_OUT:
-        if split in splits and split != trained:
+        if split in experiment.dataset.splits and split != trained:
             own = experiment.data.node
             choice = Node({"split": Node(split, own.place, (*own.path, "split"))}, own.place, own.path)
-            return make(DATASETS, merge(own, choice)), split
+            return adapted(make(DATASETS, merge(own, choice))), split
     return experiment.dataset, trained
 
 
 def _picture(
     translator: Translator, direction: str, images: SeededDataset, item: dict[str, Any], split: str
 ) -> Picture:
-    source, result = direction[0], direction[2]
-    codecs = codecs_of(images.dataset)
-    truth = images.target_of(item, direction)
+    one = translator.directions[direction]
+    source, result = one.source, one.target
+    codecs = images.dataset.codecs
+    truth = images.target_of(item, one)
     names = dict(zip("ab", getattr(images.dataset, "domains", ("a", "b")), strict=True))
+    is_named = names != {"a": "a", "b": "b"} and {source, result} <= names.keys()
     return Picture(
         direction,
-        Path(str(item.get(f"{source}_path", ""))).name,
+        Path(str(item.get("path" if source == "image" else f"{source}_path", ""))).name,
         codecs[source].show(item[source]),
         codecs[result].show(_translated(translator, item[source], direction)),
         None if truth is None else codecs[result].show(truth),
         split,
-        None if names == {"a": "a", "b": "b"} else (names[source], names[result]),
+        (names[source], names[result]) if is_named else None,
     )
 
 
 def _translated(translator: Translator, x: Tensor, direction: str) -> Tensor:
-    """Translates one image as the data set gives it, ``[C, H, W]``, with one draw of the generator's noise."""
-    info, device = translator.info, translator.device
-    own_noise = torch.random.fork_rng([device.index or 0] if device.type == "cuda" else [])
-    state = translating(translator.pipeline, info.norm_policy, info.dropout_policy)
-    with torch.inference_mode(), own_noise, state, translator.precision.autocast():
-        torch.manual_seed(info.seed)
-        y = translator.pipeline.translate(x[None].to(device), info.directions[direction])[0]
+    """Translates one image as the data set gives it, ``[C, H, W]``."""
+    own, seed = translator.directions[direction].own, translator.info.seed
+    with torch.inference_mode():
+        (y,) = translator.applied.outputs([x], own, lambda _: seed, translator.precision, **translator.options)
     if not torch.isfinite(y).all():
         raise I2IError("the model's values are not finite numbers")
-    return y.float().cpu()
+    return y[0].cpu()

@@ -140,20 +140,24 @@ class Averages:
 
 
 class Meter:
-    """Times the loop between two log entries; samples, metrics and checkpoints do not count."""
+    """Times the loop between two log entries; samples, metrics and checkpoints do not count.
 
-    def __init__(self, step: int) -> None:
+    Args:
+        images: Images seen before.
+    """
+
+    def __init__(self, images: int) -> None:
         self.waited = self.paused = 0.0
-        self._step, self._started = step, time.perf_counter()
+        self._images, self._started = images, time.perf_counter()
 
-    def pop(self, step: int, batch_size: int) -> dict[str, float]:
+    def pop(self, images: int) -> dict[str, float]:
         """Returns images per second and the share of time spent waiting for data, since the last call."""
         now = time.perf_counter()
         seconds = max(now - self._started - self.paused, 1e-9)
         speed = {
-            "images_per_second": batch_size * (step - self._step) / seconds,
+            "images_per_second": (images - self._images) / seconds,
             "data_wait": self.waited / seconds,
         }
         self.waited = self.paused = 0.0
-        self._step, self._started = step, now
+        self._images, self._started = images, now
         return speed

@@ -1,12 +1,15 @@
 import random
 from collections import Counter
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from i2i.data.base import Dataset
 from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
+from i2i.images.codecs import ImageCodec
 
 
 def draws(stream):
@@ -77,3 +80,40 @@ def test_swapping_exchanges_the_domains():
 
     item = SeededDataset(Named(), seed=0, swap=True)[(0, 0)]
     assert item == {"b": 1, "a": 2, "b_path": "one", "a_path": "two", "b_mask": 3, "apple": 4}
+
+
+class Labelled(Dataset):
+    codecs: ClassVar[Any] = {"image": ImageCodec(1)}
+
+    def __init__(self, label, **declared):
+        self.label = label
+        for name, value in declared.items():
+            setattr(self, name, value)
+
+    def __len__(self):
+        return 3
+
+    def get(self, index, rng):
+        return {"image": torch.zeros(1, 2, 2), "label": self.label, "path": "p"}
+
+
+@pytest.mark.parametrize(
+    ("label", "declared", "message"),
+    [
+        (3, {"class_names": "abc"}, "its label is 3, expected a class from 0 to 2"),
+        (-1, {"class_names": "abc"}, "its label is -1"),
+        (torch.tensor([1]), {"class_names": "abc"}, "expected a class"),
+        (torch.ones(3), {"attributes": ["x", "y"]}, "expected 2 attributes"),
+        (torch.tensor(1), {"attributes": ["x", "y"]}, "expected 2 attributes"),
+    ],
+)
+def test_labels_that_the_data_set_does_not_declare_are_refused(label, declared, message):
+    with pytest.raises(ValueError, match=message):
+        SeededDataset(Labelled(label, **declared), 0)[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "declared"), [(2, {"class_names": "abc"}), (torch.ones(2), {"attributes": ["x", "y"]}), (9, {})]
+)
+def test_other_labels_pass(label, declared):
+    assert SeededDataset(Labelled(label, **declared), 0)[0, 1]["label"] is label

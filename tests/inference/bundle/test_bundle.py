@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from i2i.cli import main
 from i2i.core.errors import CheckpointError
-from i2i.inference.bundle.bundle import load_bundle, read_info
+from i2i.inference.bundle.bundle import DirectionInfo, load_bundle, read_info
 from tests.run.test_run import train
 
 
@@ -38,7 +38,10 @@ def write(path, tensors, values):
 
 def test_it_says_how_to_be_used(bundle):
     info = read_info(bundle)
-    assert info.directions == {"a2b": "a2b", "b2a": "b2a"}
+    assert info.directions == {
+        "a2b": DirectionInfo("a2b", ["G"], "a", "b"),
+        "b2a": DirectionInfo("b2a", ["F"], "b", "a"),
+    }
     assert info.channels == {"a": 3, "b": 3}
     assert info.value_range == [-1.0, 1.0]
     assert (info.norm_policy, info.dropout_policy) == ("running", "off")
@@ -62,7 +65,7 @@ def test_pix2pix_keeps_the_papers_policies(repository, tmp_path):
 def test_b2a_training_gives_a_model_of_that_direction(repository, tmp_path):
     arguments = ["trainer.steps=1", "data.direction=b2a"]
     assert train(repository, tmp_path / "run", *arguments, config="pix2pix") == 0
-    assert read_info(tmp_path / "run/model.safetensors").directions == {"b2a": "a2b"}
+    assert read_info(tmp_path / "run/model.safetensors").directions == {"b2a": DirectionInfo("a2b", ["G"], "b", "a")}
 
 
 def damage(values, path, value):

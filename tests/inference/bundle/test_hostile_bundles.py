@@ -13,9 +13,10 @@ from torch import nn
 
 from i2i.cli import main
 from i2i.core.errors import CheckpointError, ConfigError
+from i2i.core.files.tensor_files import MAX_HEADER
 from i2i.core.registry import GENERATORS, Nested
-from i2i.inference.bundle import files as bundle_files
 from i2i.inference.bundle.bundle import load_bundle, read_info
+from i2i.inference.bundle.files import read_state
 from i2i.run.experiment import Experiment
 from tests.bundles import REPOSITORY, make_bundle
 from tests.core.files.hostile_pickles import equal, frugal
@@ -190,7 +191,7 @@ def test_hostile_json(bundle, tmp_path, text):
     refused(assemble(tmp_path / "x.safetensors", header, metadata, content, networks=text))
 
 
-@pytest.mark.parametrize("length", [0, 1, 2**63, 2**64 - 1, 99_000_000, bundle_files.MAX_HEADER + 8])
+@pytest.mark.parametrize("length", [0, 1, 2**63, 2**64 - 1, 99_000_000, MAX_HEADER + 8])
 def test_headers_of_another_length(bundle, tmp_path, length):
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", length) + bundle.read_bytes()[8:])
@@ -199,7 +200,7 @@ def test_headers_of_another_length(bundle, tmp_path, length):
 
 def test_a_header_of_megabytes_is_not_read(bundle, tmp_path):
     header, metadata, content = parts(bundle)
-    metadata["name"] = "x" * bundle_files.MAX_HEADER
+    metadata["name"] = "x" * MAX_HEADER
     path = assemble(tmp_path / "x.safetensors", header, metadata, content)
     assert "bytes, more than" in refused(path)
 
@@ -213,7 +214,7 @@ def test_a_header_that_is_too_deep_for_its_reader(bundle, tmp_path):
 
 def test_other_types_of_floating_point_become_ours(bundle, tmp_path):
     header, metadata, _ = parts(bundle)
-    state = bundle_files.read_state(bundle, "G"), bundle_files.read_state(bundle, "F")
+    state = read_state(bundle, "G"), read_state(bundle, "F")
     from safetensors.torch import save_file
 
     saved = {f"{letter}.{n}": t.double() for letter, own in zip("GF", state, strict=True) for n, t in own.items()}

@@ -61,9 +61,9 @@ def peak_of_profile(step):
 def test_the_peak_is_that_of_a_real_step(name, overrides):
     experiment = load(name, *overrides)
     updater, batch = build(experiment, CPU), random_batch(experiment)
-    updater.take(batch)
+    updater.step(batch)
     fill_pools(updater)
-    real = lasting(updater, batch) + peak_of_profile(lambda: updater.take(batch))
+    real = lasting(updater, batch) + peak_of_profile(lambda: updater.step(batch))
     # The real one includes the copies that convolutions work on, a few images.
     assert 0.9 * real < forecast(experiment, CPU).peak < 1.02 * real
 
@@ -104,7 +104,7 @@ def test_arithmetic_is_three_forwards_for_what_is_trained():
     forward = {}
     for letter, network in experiment.meta_networks.items():
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(torch.empty(experiment.shapes[letter].input, device="meta"))
+            network(torch.empty([1, *experiment.trial.calls[letter].input[1:]], device="meta"))
         forward[letter] = counter.get_total_flops()
     # D learns from real and fake, then judges the fake for G: that is forward, and the gradient of its input.
     most = 3 * forward["G"] + 3 * 2 * forward["D"] + 2 * forward["D"]
@@ -144,7 +144,7 @@ def test_nothing_is_left_behind(capfd):
     assert capfd.readouterr().err == ""
     updater = build(experiment, CPU)
     assert all(type(parameter) is torch.nn.Parameter for parameter in updater.pipeline.parameters())
-    updater.take(random_batch(experiment))
+    updater.step(random_batch(experiment))
 
 
 @pytest.mark.parametrize(

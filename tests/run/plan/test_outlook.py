@@ -99,7 +99,7 @@ def test_a_step_that_fails_is_told(capsys, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("i2i.training.updater.Updater.take", fail)
+    monkeypatch.setattr("i2i.training.updater.Updater.step", fail)
     out = plan(capsys)
     text = " ".join(str(error).split())
     assert f"compute and memory are not known: {text}" in out

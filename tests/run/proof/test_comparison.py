@@ -7,6 +7,7 @@ import torch
 from torch import tensor
 
 from i2i.run.proof.comparison import compare_runs, log_differences, state_differences
+from i2i.training.state_files import write_state
 
 NAN = float("nan")
 
@@ -49,7 +50,7 @@ def test_the_first_entry_that_differs_is_told():
 def run_folder(folder, weight, speed, bundle):
     (folder / "checkpoints").mkdir(parents=True)
     state = {"step": 2, "config": {"trainer": {}}, "networks": {"G.w": tensor([weight])}, "optimizers": {}}
-    torch.save(state, folder / "checkpoints/step_00000002.ckpt")
+    write_state(folder / "checkpoints/step_00000002.safetensors", state)
     (folder / "log.jsonl").write_text(json.dumps({"step": 2, "D": 1.0, "images_per_second": speed}) + "\n")
     (folder / "model.safetensors").write_bytes(bundle)
     return folder
@@ -66,5 +67,5 @@ def test_runs_are_compared_by_state_log_and_bundle(tmp_path):
     ]
     (tmp_path / "other/best.safetensors").write_bytes(b"")
     assert "best.safetensors: is there in one run only" in compare_runs(whole, tmp_path / "other").differences
-    (tmp_path / "same/checkpoints/step_00000002.ckpt").unlink()
+    (tmp_path / "same/checkpoints/step_00000002.safetensors").unlink()
     assert compare_runs(whole, tmp_path / "same").differences == [f"{tmp_path / 'same'}: holds no checkpoint"]

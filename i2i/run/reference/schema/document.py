@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from i2i.core.registry import DATASETS, LOSSES, METRICS, OPTIMIZERS, PIPELINES, SCHEDULES, TRACKERS
-from i2i.run.checks import FORMAT, FRAMEWORK_KEYS, loss_family
+from i2i.pipelines.base import family_of
+from i2i.run.checks import FORMAT, FRAMEWORK_KEYS
 from i2i.run.reference.documentation import arguments_of
 from i2i.run.reference.schema.arguments import Schema, either, is_type, mapping, one_of, properties, reference
 from i2i.run.reference.schema.nodes import FROZEN, Nodes, mode
@@ -40,7 +41,7 @@ KEYS: dict[str, Schema] = {
     "validation": {"description": "Metrics on held-out images, and which of them chooses the best state."},
     "trackers": {"description": "A list of what else is told each log entry."},
 }
-REQUIRED_KEYS = ("pipeline", "losses", "data", "trainer")
+REQUIRED_KEYS = ("pipeline", "data", "trainer")  # and losses, where the pipeline needs one
 
 
 def config_schema(plugins: bool = True, warn: Callable[[str], None] = lambda line: None) -> Schema:
@@ -104,28 +105,34 @@ class _Document:
         losses = {role: spec for pipeline in pipelines for role, spec in pipeline.losses.items()}
         keys: dict[str, Schema] = {key: {} for key in ("extends", *FRAMEWORK_KEYS)}
         keys |= {role: self.network(spec.kind, partial) for role, spec in networks.items()}
-        keys["losses"] = mapping({role: self.losses(spec.family, partial) for role, spec in losses.items()})
+        keys["losses"] = mapping({role: self.losses(spec.families, partial) for role, spec in losses.items()})
         foreign = sorted(self.nodes.roles.keys() - networks)
         if foreign:
             keys["optimizer"] = {"propertyNames": {"not": {"enum": foreign}}}
         if not partial:
             keys["losses"]["required"] = [role for role, spec in losses.items() if spec.required]
         schema = mapping(keys)
-        return schema if partial else schema | {"required": list(networks)}
+        if partial:
+            return schema
+        needed = [role for role, spec in networks.items() if spec.required]
+        return schema | {"required": needed + ["losses"] * any(spec.required for spec in losses.values())}
 
     def network(self, kind: str, partial: bool) -> Schema:
         """A network role: a new network, or one that was trained before."""
-        trained = mapping({"bundle": {"type": "string", "description": "A bundle or a run folder."}, "frozen": FROZEN})
+        bundle = {"type": "string", "description": "A bundle or a run folder."}
+        letter = {"type": "string", "description": "The network of the bundle, where its letter is not the role's own."}
+        trained = mapping({"bundle": bundle, "network": letter, "frozen": FROZEN})
         is_trained = {"type": "object", "required": ["bundle"]}
         return {"if": is_trained, "then": trained, "else": self.nodes.node(kind, partial)}
 
-    def losses(self, family: str, partial: bool) -> Schema:
+    def losses(self, families: Collection[str], partial: bool) -> Schema:
         """A role of ``losses``: one loss or a list. A list replaces what it extends, so its items are whole."""
         names = [
             name
             for name, loss in self.nodes.components[LOSSES.kind].items()
-            if loss is None or loss_family(loss) == family
+            if loss is None or family_of(loss) in families
         ]
+        family = "_".join(families)
         return {
             "if": {"type": "array"},
             "then": {"items": self.nodes.node(LOSSES.kind, False, names, f".{family}"), "minItems": 1},

@@ -29,6 +29,7 @@ class Nodes:
     Attributes:
         definitions: What the schemas refer to.
         components: Kind -> name -> the component; ``None`` for one that cannot be imported.
+        taken: Kind -> arguments that pipelines pass to networks of the kind.
     """
 
     def __init__(self, plugins: bool, warn: Callable[[str], None]) -> None:
@@ -42,6 +43,10 @@ class Nodes:
                 except RegistryError as error:
                     warn(error.message)
                     self.components[kind][name] = None
+        self.taken: dict[str, set[str]] = {}
+        for pipeline in self.pipelines.values():
+            for spec in pipeline.networks.values():
+                self.taken.setdefault(spec.kind, set()).update(spec.takes)
         self.roles = {
             role: spec.kind for pipeline in self.pipelines.values() for role, spec in pipeline.networks.items()
         }
@@ -76,7 +81,8 @@ class Nodes:
         self.definitions[key] = mapping(
             {"type": {"const": name}, **self.arguments(kind, component, partial)}, description=summary_of(component)
         )
-        required = [] if partial else [argument.name for argument in arguments if argument.is_required]
+        needed = [argument.name for argument in arguments if argument.is_required]
+        required = [] if partial else [name for name in needed if name not in self.taken.get(kind, ())]
         return {"allOf": [reference(key)], "required": required} if required else reference(key)
 
     def any_of(self, kind: str, components: Mapping[str, Any]) -> Schema:

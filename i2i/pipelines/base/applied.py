@@ -1,0 +1,207 @@
+"""A pipeline in use: the one way from a model to images, for translating, samples, validation and generating."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from i2i.pipelines.base.pipeline import Pipeline
+from i2i.pipelines.base.policy import depends_on_batch, translating
+from i2i.pipelines.base.sizes import multiple_of, padded_to
+
+_NOISE = threading.Lock()  # a CPU has one random state, shared by all threads
+
+
+class Arithmetic(Protocol):
+    """How networks compute: :class:`i2i.training.precision.Precision` is one."""
+
+    device: torch.device
+    memory_format: torch.memory_format
+
+    def kernels(self) -> AbstractContextManager[Any]:
+        """The kernels of forward passes."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The number format of forward passes."""
+
+
+class Applied:
+    """A pipeline with its policies and an arithmetic, ready for any direction.
+
+    An image's result depends on the image and its seed alone, not on its batch: where a network or the pipeline draws
+    random numbers, or normalises with the statistics of the batch, images go through one by one. So they do on a CPU,
+    which gains nothing from batches and rounds differently in them.
+
+    Args:
+        pipeline: On the arithmetic's device.
+        arithmetic: How it computes.
+        norm_policy: In place of the pipeline's own; see :class:`Pipeline`.
+        dropout_policy: In place of the pipeline's own.
+        keep_model_size: Whether results of a network that takes one size only keep that size.
+
+    Attributes:
+        is_noisy: Whether a result depends on the batch, or on global random numbers.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        arithmetic: Arithmetic,
+        norm_policy: str | None = None,
+        dropout_policy: str | None = None,
+        keep_model_size: bool = False,
+    ) -> None:
+        self.pipeline, self.arithmetic, self.keep_model_size = pipeline, arithmetic, keep_model_size
+        self._policies = (norm_policy or pipeline.norm_policy, dropout_policy or pipeline.dropout_policy)
+        self.is_noisy = depends_on_batch(pipeline, *self._policies)
+        self._draws = False  # set once the pipeline has been seen to use its rng
+
+    def policies(self) -> AbstractContextManager[None]:
+        """The state of the networks for translating; enter it around all calls below."""
+        return translating(self.pipeline, *self._policies)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether images go through one by one."""
+        return self.is_noisy or self._draws or self.arithmetic.device.type == "cpu"
+
+    def fixed_size(self, direction: str) -> tuple[int, int] | None:
+        """Returns the only size that a direction's networks take, ``None`` where they take any."""
+        networks = self._networks(direction)
+        sizes = {size for network in networks if (size := getattr(network, "fixed_size", None)) is not None}
+        return min(sizes) if sizes else None
+
+    def outputs(
+        self,
+        images: Sequence[Tensor],
+        direction: str,
+        seed_of: Callable[[int], int],
+        arithmetic: Arithmetic | None = None,
+        **options: Any,
+    ) -> Iterator[Tensor]:
+        """Translates images of one shape.
+
+        Args:
+            images: Each ``[C, H, W]`` in [-1, 1].
+            direction: Of the pipeline.
+            seed_of: Index -> the seed of an image's random numbers.
+            arithmetic: In place of the own one, on the same device.
+            **options: Of the pipeline's ``translate``.
+
+        Yields:
+            For each image ``[k, C, H, W]`` float32: k is 1 where the pipeline makes one image of each.
+        """
+        if not self.is_alone and len(images) > 1:
+            rng = _generator(seed_of(0))
+            untouched = rng.get_state()
+            y = self._translate(torch.stack(list(images)), direction, rng, arithmetic, options)
+            if torch.equal(rng.get_state(), untouched):
+                yield from y.split(len(y) // len(images))
+                return
+            self._draws = True
+        for index, image in enumerate(images):
+            seed = seed_of(index)
+            with self._seeded(seed):
+                yield self._translate(image[None], direction, _generator(seed), arithmetic, options)
+
+    def generated(
+        self,
+        z: Tensor,
+        label: Tensor | None,
+        seeds: Sequence[int],
+        arithmetic: Arithmetic | None = None,
+        **options: Any,
+    ) -> Iterator[Tensor]:
+        """Makes images of latents.
+
+        Args:
+            z: ``[N, *z_dim]``.
+            label: ``[N]`` or ``[N, K]``, or ``None``.
+            seeds: Decide what else is random about each image.
+            arithmetic: In place of the own one.
+            **options: Of the pipeline's ``generate``.
+
+        Yields:
+            For each latent ``[C, H, W]`` float32.
+        """
+        own = arithmetic or self.arithmetic
+        size = 1 if self.is_alone else len(z)
+        for first in range(0, len(z), size):
+            part = slice(first, first + size)
+            with self._seeded(seeds[first]), own.kernels(), own.autocast():
+                labels = None if label is None else label[part].to(own.device)
+                y = self.pipeline.generate(z[part].to(own.device), labels, **options)
+            yield from y.float()
+
+    def scores(
+        self, images: Sequence[Tensor], direction: str, arithmetic: Arithmetic | None = None, **options: Any
+    ) -> Iterator[Tensor]:
+        """Judges images of one shape, each ``[C, H, W]``; yields logits ``[K]`` for each."""
+        own = arithmetic or self.arithmetic
+        for group in [[image] for image in images] if self.is_alone else [images]:
+            x = self._placed(torch.stack(list(group)), own)
+            with own.kernels(), own.autocast():
+                yield from self.pipeline.score(self._fitted(x, direction), direction, **options).float()
+
+    def _translate(
+        self, x: Tensor, direction: str, rng: torch.Generator, arithmetic: Arithmetic | None, options: dict[str, Any]
+    ) -> Tensor:
+        own = arithmetic or self.arithmetic
+        height, width = x.shape[-2:]
+        fixed = self.fixed_size(direction)
+        padded = self._fitted(self._placed(x, own), direction)
+        with own.kernels(), own.autocast():
+            y = self.pipeline.translate(padded, direction, rng, **options)
+        y = y.float()
+        if fixed is not None:
+            return y if self.keep_model_size or fixed == (height, width) else _resized(y, (height, width))
+        # An image that is larger by a factor, such as that of super-resolution, is cropped by as much.
+        return y[..., : height * y.shape[-2] // padded.shape[-2], : width * y.shape[-1] // padded.shape[-1]]
+
+    def _fitted(self, x: Tensor, direction: str) -> Tensor:
+        """Brings images to a size that all networks of a direction take."""
+        fixed = self.fixed_size(direction)
+        if fixed is not None:
+            return x if fixed == tuple(x.shape[-2:]) else _resized(x, fixed)
+        return padded_to(x, *multiple_of(self._networks(direction)))
+
+    def _networks(self, direction: str) -> list[torch.nn.Module]:
+        return [self.pipeline.members[letter] for letter in self.pipeline.directions[direction].networks]
+
+    def _placed(self, x: Tensor, own: Arithmetic) -> Tensor:
+        return x.to(own.device, memory_format=own.memory_format)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Seeds the device's random state where networks draw from it, and puts it back."""
+        if not self.is_noisy:
+            yield
+            return
+        device = self.arithmetic.device
+        if device.type == "cuda":  # the state of this device alone: others may be at work
+            with torch.cuda.device(device):
+                before = torch.cuda.get_rng_state()
+                torch.cuda.manual_seed(seed)
+                try:
+                    yield
+                finally:
+                    torch.cuda.set_rng_state(before)
+            return
+        with _NOISE, torch.random.fork_rng(devices=[]):
+            if device.type == "mps":
+                torch.mps.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
+            yield
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    shrinks = size[0] < x.shape[-2] or size[1] < x.shape[-1]
+    return nnf.interpolate(x.float(), size, mode="bicubic", antialias=shrinks).clamp(-1, 1)

@@ -1,0 +1,161 @@
+"""Whether what a pipeline declares, once it is built, fits itself and the YAML."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from i2i.core.config.document import Node
+from i2i.core.errors import ConfigError, Problem
+from i2i.core.registry import did_you_mean
+from i2i.pipelines.base import Direction, Pipeline
+from i2i.run.checks import Data
+from i2i.run.trial import Trial
+from i2i.training.settings import TrainerSettings
+from i2i.training.timetable import Timetable
+
+_SIGNATURES = {"forward": 1, "loss": 3, "commit": 2, "translate": 3}  # arguments that the framework passes
+_NOW = "forward(now), loss(phase, now, shared), commit(phase, keep), translate(x, direction, rng)"
+
+
+def signature_problem(component: Any, node: Node) -> Problem | None:
+    """Finds a pipeline that was written for i2i 0.1, whose methods took other arguments."""
+    if not (inspect.isclass(component) and issubclass(component, Pipeline)):
+        return node.problem(f"{node.plain()['type']!r} is no pipeline: it does not derive from i2i.Pipeline", "type")
+    for name in ("networks", "losses"):
+        if not isinstance(getattr(component, name, None), Mapping):
+            message = f"{component.__name__} declares no {name}: {name} = {{…}} in the class"
+            return node.problem(message, "type", hints=_PAGE)
+    for name, count in _SIGNATURES.items():
+        method = getattr(component, name)
+        if method is not getattr(Pipeline, name) and not _accepts(method, count + 1):
+            parameters = [one for one in inspect.signature(method).parameters if one != "self"]
+            old = f"{name}({', '.join(parameters)})"
+            return node.problem(f"{old} is not called any more; now it is {_NOW}", "type", hints=_PAGE)
+    declared = getattr(component, "directions", {})
+    if isinstance(declared, Mapping) and any(isinstance(value, str) for value in declared.values()):
+        old, letter = next(iter(declared.items()))
+        new = f'Direction(({letter!r},), "a", "b")'
+        return node.problem(f"directions hold {letter!r} for {old!r}; now it is {new}", "type", hints=_PAGE)
+    return None
+
+
+_PAGE = ["docs/howto/own-pipeline.md shows a whole one"]
+
+
+def _accepts(method: Any, count: int) -> bool:
+    try:
+        inspect.signature(method).bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def check_declared(root: Node, pipeline: Pipeline, data: Data, settings: TrainerSettings) -> Timetable:
+    """Checks phases, directions, optimizers, the moving average and the stages of a pipeline as built.
+
+    Returns:
+        Which images a step sees.
+
+    Raises:
+        ConfigError: Holds every problem found.
+    """
+    node = root.find(["pipeline"])
+    problems = [*_direction_problems(node, pipeline, data), *_phase_problems(root, node, pipeline)]
+    if settings.ema is not None and not pipeline.averaged:
+        message = "averages nothing: no network that a direction uses is trained"
+        problems.append(root.problem(message, "trainer", "ema", hints=["leave it out"]))
+    timetable = None
+    try:
+        timetable = Timetable(pipeline.stages(settings.batch_size))
+    except ValueError as error:
+        problems.append(node.problem(str(error)))
+    if timetable and settings.steps is None and settings.images is not None:
+        problems += unreached(root, timetable, timetable.steps_for(settings.images))
+    if problems:
+        raise ConfigError(problems)
+    assert timetable is not None
+    return timetable
+
+
+def unreached(root: Node, timetable: Timetable, steps: int) -> list[Problem]:
+    """Finds the stages that the run is too short for."""
+    key = "images" if root.find(["trainer"]).get("images") is not None else "epochs"
+    seen = timetable.at(steps).images
+    return [
+        root.problem(
+            f"the run ends after {seen:,} images, and a stage of the pipeline begins at {stage.first_image:,}",
+            "trainer",
+            key,
+            hints=[f"trainer.images={stage.first_image + 1} or more, or fewer stages"],
+        )
+        for stage in timetable.unreached(steps)[:1]
+    ]
+
+
+def _direction_problems(node: Node, pipeline: Pipeline, data: Data) -> Iterator[Problem]:
+    if not pipeline.directions:
+        yield node.problem("has no direction, so that its model could not be used for anything", "type")
+    for name, direction in pipeline.directions.items():
+        if not isinstance(direction, Direction):
+            yield node.problem(f"its direction {name!r} is {type(direction).__name__}, expected Direction", "type")
+            continue
+        if not direction.networks:
+            yield node.problem(f"its direction {name!r} names no network", "type")
+        absent = [letter for letter in direction.networks if letter not in pipeline.members]
+        if absent:
+            made = ", ".join(pipeline.members)
+            message = f"its direction {name!r} needs {' and '.join(absent)}, which no key here makes"
+            yield node.problem(message, "type", hints=[f"made: {made}"])
+        for domain in (direction.source, direction.target):
+            if domain and domain not in data.channels:
+                message = (
+                    f"gives {', '.join(data.channels)}, and the direction {name!r} of this pipeline needs {domain}"
+                )
+                yield data.node.problem(message, "type")
+
+
+def _phase_problems(root: Node, node: Node, pipeline: Pipeline) -> Iterator[Problem]:
+    letters = {letter for role in pipeline.networks.values() for letter in role.makes}
+    names = [phase.name for phase in pipeline.phases]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield node.problem(f"two of its phases are named {name!r}", "type")
+    for phase in pipeline.phases:
+        strange = [letter for letter in phase.trains if letter not in letters]
+        if strange:
+            yield node.problem(f"its phase {phase.name!r} trains {', '.join(strange)}, which no role makes", "type")
+        if phase.optimizer not in pipeline.networks:
+            near = did_you_mean(phase.optimizer, pipeline.networks)
+            message = f"its phase {phase.name!r} steps the optimizer of {phase.optimizer!r}, which is no role{near}"
+            yield node.problem(message, "type")
+    if not pipeline.trained:
+        yield root.problem("no network is left to train: all that its phases train are frozen")
+        return
+    stepped = dict.fromkeys(phase.optimizer for phase in pipeline.active_phases)
+    optimizer = root.get("optimizer")
+    for role in pipeline.networks if optimizer is not None and optimizer.is_mapping else ():
+        if role not in stepped and optimizer is not None and optimizer.get(role) is not None:
+            hints = [f"optimizers here: {', '.join(stepped)}"]
+            yield root.problem("no phase steps this optimizer", "optimizer", role, hints=hints)
+
+
+def check_trial(
+    root: Node, pipeline: Pipeline, trial: Trial, data: Data, losses: Mapping[str, Sequence[Node]]
+) -> tuple[str, ...]:
+    """Checks that a step without memory has used what the YAML gives.
+
+    Returns:
+        What the user should know, a line each.
+
+    Raises:
+        ConfigError: A loss is never asked for.
+    """
+    if not trial.is_whole:
+        return ()
+    idle = [role for role in pipeline.objectives if role not in trial.objectives and not pipeline.losses[role].required]
+    if idle:
+        message = "no phase of this pipeline asks for this loss"
+        raise ConfigError([root.problem(message, "losses", role, hints=["leave it out"]) for role in idle])
+    has_labels = bool(data.dataset.num_classes or data.dataset.num_attributes)
+    if has_labels and "label" not in trial.keys:
+        return ("labels: this pipeline does not read them, they are ignored",)
+    return ()

@@ -1,0 +1,287 @@
+"""What a pipeline declares must fit itself, its networks, its data and its run: one line each, place and way out."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from i2i.core.errors import ConfigError
+from i2i.core.registry import DATASETS, GENERATORS, NETWORKS, PIPELINES
+from i2i.data.base import Dataset
+from i2i.images.codecs import ImageCodec
+from i2i.pipelines.base import Channels, Direction, LossRole, NetworkRole, Phase, Pipeline, Stage, Terms
+from i2i.run.assembly import total_steps
+from i2i.run.experiment import Experiment
+
+DOCUMENT = {
+    "pipeline": {"type": "own"},
+    "generator": {"type": "affine"},
+    "data": {"type": "digits", "size": 8, "length": 20},
+    "trainer": {"steps": 5, "batch_size": 2, "device": "cpu", "precision": "fp32"},
+}
+LABELLED = {"num_classes": "data.num_classes", "num_attributes": "data.num_attributes"}
+
+
+class Affine(nn.Module):
+    """A generator that reads what it is told of classes."""
+
+    def __init__(self, in_channels: int, out_channels: int, num_classes: int = 0, num_attributes: int = 0) -> None:
+        super().__init__()
+        self.num_classes, self.num_attributes = num_classes, num_attributes
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x, label=None):
+        return self.conv(x)
+
+
+class Own(Pipeline):
+    networks: ClassVar[Mapping[str, NetworkRole]] = {
+        "generator": NetworkRole("generator", {"G": Channels(("image",), ("image",))}, takes=LABELLED)
+    }
+    losses: ClassVar[Mapping[str, LossRole]] = {"extra": LossRole(("pairwise",), required=False)}
+    phases = (Phase("G", ("G",), "generator"),)
+    directions: ClassVar[Any] = {"reconstruct": Direction(("G",), source="image")}
+
+    def loss(self, phase, now, shared):
+        return Terms({"G": self.G(now.batch["image"]).square().mean()})
+
+
+def experiment(declared=Own, **changes):
+    PIPELINES.register("own")(declared)
+    GENERATORS.register("affine")(Affine)
+    return Experiment.load({**DOCUMENT, **changes})
+
+
+def error_of(declared=Own, **changes):
+    with pytest.raises(ConfigError) as error:
+        experiment(declared, **changes)
+    said = str(error.value)
+    assert "Traceback" not in said
+    return said
+
+
+def with_trainer(**changes):
+    return {"trainer": {**DOCUMENT["trainer"], **changes}}
+
+
+def test_the_shape_is_sound():
+    made = experiment()
+    assert made.trial.is_whole and made.directions == {"reconstruct": "reconstruct"}
+    assert made.notes == ("labels: this pipeline does not read them, they are ignored",)
+
+
+class Yields(Own):
+    def loss(self, phase, now, shared):
+        yield from ()
+
+
+GIVEN = {
+    "nothing": (lambda: None, "gives NoneType, expected Terms"),
+    "empty": (lambda: Terms({}), "gives Terms without a loss"),
+    "a list": (lambda: [Terms({"G": torch.zeros(())})], "gives list, expected Terms"),
+    "a tensor": (lambda: torch.zeros(()), "gives Tensor, expected Terms"),
+    "a number": (lambda: Terms({"G": 0.0}), "'G' of phase 'G' is no scalar tensor"),
+    "an image": (lambda: Terms({"G": torch.zeros(2, 2)}), "'G' of phase 'G' is no scalar tensor"),
+    "yields nothing": (lambda: iter(()), "gives Terms without a loss"),
+    "yields others": (lambda: iter([0]), "gives int, expected Terms"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_loss_gives_terms(name):
+    give, message = GIVEN[name]
+
+    class Odd(Own):
+        def loss(self, phase, now, shared):
+            return give()
+
+    said = error_of(Odd)
+    assert message in said and "pipeline" in said
+
+
+def declared(**attributes):
+    return type("Declared", (Own,), attributes)
+
+
+PHASE = Phase("G", ("G",), "generator")
+ODD = {
+    "no direction": ({"directions": {}}, "has no direction"),
+    "no networks": ({"directions": {"a": Direction(())}}, "'a' names no network"),
+    "another letter": ({"directions": {"a": Direction(("G", "E"), "image")}}, "needs E, which no key here makes"),
+    "another domain": (
+        {"directions": {"a": Direction(("G",), "photo")}},
+        "the direction 'a' of this pipeline needs photo",
+    ),
+    "a phase twice": ({"phases": (PHASE, PHASE)}, "two of its phases are named 'G'"),
+    "trains nobody": ({"phases": (Phase("G", ("H",), "generator"),)}, "trains H, which no role makes"),
+    "no role": ({"phases": (Phase("G", ("G",), "generatr"),)}, "'generatr', which is no role, did you mean"),
+    "stages": ({"stages": lambda self, n: (Stage(5, n),)}, "must begin at image 0"),
+    "0.1 directions": ({"directions": {"a2b": "G"}}, 'now it is Direction((\'G\',), "a", "b")'),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_declarations_that_do_not_fit(name):
+    attributes, message = ODD[name]
+    said = error_of(declared(**attributes))
+    assert message in said, said
+
+
+def test_signatures_of_the_first_version_are_named():
+    class Old(Own):
+        def forward(self, batch, rng):
+            return {}
+
+        def loss(self, phase, batch, shared, rng):
+            return Terms({})
+
+    said = error_of(Old)
+    assert "forward(batch, rng) is not called any more" in said and "loss(phase, now, shared)" in said
+    assert said.count("\n") <= 2, "one problem: all others would follow from it"
+
+
+def test_every_must_be_one_at_least():
+    class Never(Own):
+        def __init__(self, networks, losses, every: int = 0):
+            super().__init__(networks, losses)
+            self.phases = (Phase("G", ("G",), "generator", every=every),)
+
+    said = error_of(Never)
+    assert "every must be at least 1, got 0 in phase 'G'" in said
+    said = error_of(Never, pipeline={"type": "own", "every": -3})
+    assert "got -3" in said
+
+
+def test_more_classes_than_the_network_knows():
+    said = error_of(generator={"type": "affine", "num_classes": 4})
+    assert "num_classes" in said and "10" in said and "4" in said
+
+
+def test_labels_that_are_not_there():
+    class Reads(Own):
+        def loss(self, phase, now, shared):
+            return Terms({"G": self.G(now.batch["image"], now.batch["label"]).mean()})
+
+    said = error_of(Reads, data={"type": "digits", "size": 8, "labels": False})
+    assert "gives no 'label', which this pipeline reads" in said and "data.classes=auto" in said
+    assert not experiment(Reads).notes
+
+
+def test_an_attribute_that_is_not_there():
+    class Takes(Own):
+        networks: ClassVar[Mapping[str, NetworkRole]] = {
+            "generator": NetworkRole("generator", {"G": Channels(("image",), ("image",))}),
+            "second": NetworkRole(
+                "generator", {"H": Channels(("image",), ("image",))}, takes={"num_classes": "G.num_latents"}
+            ),
+        }
+
+    said = error_of(Takes, second={"type": "affine"})
+    assert "num_latents" in said and "G" in said
+
+
+def test_an_optimizer_that_no_phase_steps():
+    class Two(Own):
+        networks: ClassVar[Mapping[str, NetworkRole]] = {
+            **Own.networks,
+            "second": NetworkRole("generator", {"H": Channels(("image",), ("image",))}),
+        }
+
+    optimizer = {"generator": {"type": "adam"}, "second": {"type": "adam"}}
+    said = error_of(Two, second={"type": "affine"}, optimizer=optimizer)
+    assert "optimizer.second" in said and "no phase steps this optimizer" in said
+
+
+def test_an_average_of_nothing():
+    class Judges(Own):
+        networks: ClassVar[Mapping[str, NetworkRole]] = {
+            **Own.networks,
+            "second": NetworkRole("generator", {"H": Channels(("image",), ("image",))}),
+        }
+        directions: ClassVar[Any] = {"other": Direction(("H",), "image")}
+
+    said = error_of(Judges, second={"type": "affine"}, **with_trainer(ema=0.9))
+    assert "trainer.ema" in said and "averages nothing" in said
+
+
+def test_a_loss_that_nobody_asks_for():
+    said = error_of(losses={"extra": {"type": "l1"}})
+    assert "losses.extra" in said and "no phase of this pipeline asks for this loss" in said
+
+
+class Growing(Own):
+    def stages(self, batch_size):
+        return (Stage(0, batch_size), Stage(100, batch_size))
+
+
+def test_a_stage_that_the_run_never_reaches():
+    said = error_of(Growing, **with_trainer(steps=None, images=100))
+    assert "trainer.images" in said and "a stage of the pipeline begins at 100" in said and "trainer.images=101" in said
+    assert experiment(Growing, **with_trainer(steps=None, images=101)).trial.is_whole
+    made = experiment(Growing, **with_trainer(steps=None, epochs=5))
+    with pytest.raises(ConfigError, match=r"trainer\.epochs.*begins at 100"):
+        total_steps(made, length=20)
+    assert total_steps(made, length=21) == 53
+    assert total_steps(experiment(Growing), length=20) == 5, "steps cut a run short where they say so"
+
+
+def test_a_network_may_take_what_another_offers():
+    class Encoder(nn.Module):
+        def __init__(self, in_channels: int, num_numbers: int = 3) -> None:
+            super().__init__()
+            self.num_numbers = num_numbers
+            self.conv = nn.Conv2d(in_channels, num_numbers, 1)
+
+        def forward(self, x):
+            return self.conv(x)
+
+        def code(self, x):
+            return self(x).mean((2, 3))
+
+    class Mute(nn.Identity):
+        def __init__(self, in_channels: int) -> None:
+            super().__init__()
+
+    class Takes(Own):
+        networks: ClassVar[Mapping[str, NetworkRole]] = {
+            "encoder": NetworkRole(
+                "network", {"E": Channels(("image",))}, takes={"num_numbers": "G.num_classes"}, offers=("code",)
+            ),
+            **Own.networks,
+        }
+
+        def loss(self, phase, now, shared):
+            return Terms({"G": self.G(now.batch["image"]).mean() + self.E.code(now.batch["image"]).mean()})
+
+    NETWORKS.register("numbers")(Encoder)
+    NETWORKS.register("mute")(Mute)
+    made = experiment(Takes, encoder={"type": "numbers"})
+    assert made.build_pipeline().members["E"].num_numbers == 10, "planned after G, though named before"
+    assert experiment(Takes, encoder={"type": "numbers", "num_numbers": 5}).build_pipeline().E.num_numbers == 5
+    said = error_of(Takes, encoder={"type": "mute"})
+    assert "the network 'mute' has no code, which this pipeline calls" in said
+
+
+class Photos(Dataset):
+    codecs: ClassVar[Any] = {"photo": ImageCodec(3)}
+    size = (8, 8)
+
+    def __len__(self):
+        return 5
+
+    def get(self, index, rng):
+        return {"photo": torch.zeros(3, 8, 8), "path": f"{index}"}
+
+
+def test_a_domain_that_the_data_do_not_give():
+    DATASETS.register("photos")(Photos)
+    said = error_of(data={"type": "photos"})
+    assert "photo" in said and "image" in said
+
+
+def test_a_class_that_is_no_pipeline():
+    PIPELINES.register("own")(Affine)
+    with pytest.raises(ConfigError, match="does not derive from i2i.Pipeline"):
+        Experiment.load(DOCUMENT)
