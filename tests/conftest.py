@@ -1,5 +1,6 @@
 """Fixtures of the whole suite. Nothing here needs a network or a GPU."""
 
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Without files of bytecode each process that a test starts compiles the package anew, and pytest each test file.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Who starts the suite in the background has it ignore Ctrl-C, and nohup a terminal that closes; tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
@@ -28,6 +33,22 @@ if hasattr(signal, "SIGHUP"):
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("I2I_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collects tests, whose modules last: the garbage collector need not visit them then, nor ever after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Gives the garbage collector back what was frozen: extension modules complain at exit of what is left."""
+    gc.unfreeze()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -39,13 +60,15 @@ def without_new_plugins() -> Iterator[None]:
     """Forgets the plugin files that are run meanwhile: loader processes of later tests would run them, too."""
     before = plugins.loaded_files()
     local = {kind: dict(registry._local) for kind, registry in REGISTRIES.items()}
-    modules = {name for name in sys.modules if name.startswith("i2i_plugin_")}
     yield
-    plugins._LOADED.clear()
-    plugins._LOADED.update(before)
     for kind, registry in REGISTRIES.items():
         registry._local = local[kind]
-    for name in [name for name in sys.modules if name.startswith("i2i_plugin_") and name not in modules]:
+    if before == plugins._LOADED:
+        return
+    plugins._LOADED.clear()
+    plugins._LOADED.update(before)
+    kept = {f"i2i_plugin_{Path(path).stem}_{digest[:12]}" for path, digest in before.items()}
+    for name in [name for name in sys.modules if name.startswith("i2i_plugin_") and name not in kept]:
         del sys.modules[name]
 
 

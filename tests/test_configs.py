@@ -3,11 +3,18 @@
 import pytest
 
 from i2i.cli import main
+from i2i.core.registry import PIPELINES
 from i2i.run.experiment import Experiment
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 TINY = [path for path in CONFIGS if path.parent.name == "tiny"]
+
+
+def some(paths):
+    """Leaves to the quick suite the tiny config of each pipeline."""
+    return [path if path in TINY and path.stem in PIPELINES.names() else pytest.param(path, marks=pytest.mark.slow)
+            for path in paths]  # fmt: skip
 
 
 def test_configs_were_found_in_each_folder():
@@ -19,13 +26,18 @@ def test_configs_were_found_in_each_folder():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_it_is_sound(path):
+    assert Experiment.load(path).name
+
+
+@pytest.mark.parametrize("path", some(CONFIGS), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_it_is_checked_and_planned_without_data(path, capsys):
     assert main("train", [str(path), "--dry-run", "--no-measure"]) == 0
     plan = capsys.readouterr().out
     assert "parameters" in plan and "?" not in plan
 
 
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", some(TINY), ids=lambda path: path.stem)
 def test_tiny_ones_train(path, tmp_path):
     assert main("train", [str(path), "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run/model.safetensors").exists()

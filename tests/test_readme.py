@@ -34,6 +34,7 @@ def test_the_make_targets_exist():
             assert re.search(rf"^{line.split()[1]}:", makefile, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if "train.py" in line and "nafnet" not in line])
 def test_train_commands_are_checked(line, capsys):
     assert main("train", [*shlex.split(line)[2:], "--dry-run", "--no-measure"]) == 0
@@ -57,6 +58,7 @@ def test_the_example_of_an_error_is_what_is_printed(tmp_path, capsys, monkeypatc
     assert capsys.readouterr().err.splitlines()[0] in README
 
 
+@pytest.mark.slow
 def test_the_yaml_of_the_readme_is_the_shipped_recipe(tmp_path, capsys):
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "readme.yaml").write_text(block)

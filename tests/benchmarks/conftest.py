@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import fork_server
 
 
 @pytest.fixture
@@ -21,8 +22,7 @@ def bench(repository: Path, tmp_path: Path) -> Callable[..., subprocess.Complete
     """Runs a benchmark."""
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(repository / f"benchmarks/{name}.py"), *arguments]
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
+        command = [repository / f"benchmarks/{name}.py", *arguments]
+        return fork_server.run(command, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
 
     return run

@@ -22,6 +22,7 @@ def rows_of(path: Path) -> list[dict]:
     return json.loads(path.read_text())["rows"]
 
 
+@pytest.mark.slow
 def test_a_step_alone_is_measured_without_the_original(bench, tmp_path):
     figures = tmp_path / "step.json"
     options = ("--only", "cyclegan", "--size", "64", "--seconds", "0.01", "--device", "cpu", "--json", str(figures))
@@ -34,6 +35,7 @@ def test_a_step_alone_is_measured_without_the_original(bench, tmp_path):
     assert 1 < memory["values"]["ours"][0] < 2000  # MB
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_says_why(bench):
     done = bench("step", *TINY, "--only", "cyclegan", "--size", "64", "--config", "trainer.em=1")
     assert done.returncode == 1 and "trainer.em" in done.stderr and "Traceback" not in done.stderr
@@ -178,6 +180,7 @@ def photographs(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_the_fast_path_is_followed_beside_the_exact_one(bench, photographs, tmp_path):
     options = ("--size", "64", "--channels", "8", "--blocks", "1", "--steps", "10", "--folder", str(photographs))
     files = ("--json", str(tmp_path / "curves.json"), "--svg", str(tmp_path / "curves.svg"))
@@ -195,6 +198,7 @@ def test_the_fast_path_is_followed_beside_the_exact_one(bench, photographs, tmp_
     assert refused.returncode == 1 and "fp32 is the exact path" in refused.stderr
 
 
+@pytest.mark.slow
 def test_all_gathers_what_the_parts_measured(benchmarks, monkeypatch, tmp_path, capsys):
     everything = importlib.import_module("all")
     (tmp_path / "good.py").write_text(

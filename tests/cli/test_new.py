@@ -11,12 +11,12 @@ import pytest
 from i2i.cli import main
 from i2i.cli.new import KINDS, check_name, render
 from i2i.core.errors import I2IError
+from tests import fork_server
 from tests.conftest import REPOSITORY
 from tests.core.fake_distributions import install
 
 ALL = [*KINDS, "pipeline_from_noise"]
 
-# One process for all skeletons: each import of torch takes seconds.
 RUN_TESTS = "import pytest, sys\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-c', os.devnull, *folders]))"
 TRAIN = """
 from pathlib import Path
@@ -51,7 +51,7 @@ def path(skeletons: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 def python(code: str, folders: list[Path], path: list[str]) -> subprocess.CompletedProcess[str]:
     prologue = f"import os, sys\nsys.path[:0] = {[*path, str(REPOSITORY)]!r}\nfolders = {list(map(str, folders))!r}\n"
-    return subprocess.run([sys.executable, "-c", prologue + code], capture_output=True, text=True, cwd=folders[0])
+    return fork_server.run(["-c", prologue + code], cwd=folders[0])
 
 
 some_and_all = pytest.mark.parametrize(
@@ -59,6 +59,7 @@ some_and_all = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @some_and_all
 def test_their_own_tests_pass(skeletons: dict[str, Path], path: list[str], kinds: list[str]) -> None:
     folders = [skeletons[kind] for kind in kinds]

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 from i2i.core.plugins import sha256
 from i2i.inference.translator import Translator
+from tests import fork_server
 from tests.bundles import make_bundle, make_image, pixels
 from tests.cli.translating import contents, lines, refusals, translate, tree
 
@@ -117,15 +116,14 @@ def test_outputs_inside_the_input_are_not_translated(model, photos, capsys):
 
 def start(*arguments):
     code = "import sys; from i2i.cli import main; sys.exit(main('translate', sys.argv[1:]))"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return fork_server.start(["-c", code, *arguments])
 
 
 def wait_for(condition, process):
     deadline = time.monotonic() + 60
     while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert process.poll() is None, process.communicate()[0]
+    assert process.poll() is None, process.communicate()
 
 
 @pytest.fixture

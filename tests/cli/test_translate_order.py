@@ -32,12 +32,15 @@ def scatter(path, root):
     "config",
     [
         ("cyclegan",),  # ResNet, instance norm
-        ("cyclegan", "generator.norm=batch"),
+        pytest.param(("cyclegan", "generator.norm=batch"), marks=pytest.mark.slow),
         ("cyclegan", "generator.norm=batch", "pipeline.norm_policy=batch"),
         (*UNET, "pipeline.norm_policy=batch", "pipeline.dropout_policy=on"),
-        (*UNET, "pipeline.norm_policy=running", "pipeline.dropout_policy=on"),
-        (*UNET, "pipeline.norm_policy=batch", "pipeline.dropout_policy=off"),
-        (*UNET, "pipeline.norm_policy=running", "pipeline.dropout_policy=off"),
+        *(
+            pytest.param(
+                (*UNET, f"pipeline.norm_policy={norm}", f"pipeline.dropout_policy={dropout}"), marks=pytest.mark.slow
+            )
+            for norm, dropout in (("running", "on"), ("batch", "off"), ("running", "off"))
+        ),
     ],
     ids=lambda config: "-".join(part.rpartition("=")[2] for part in config),
 )

@@ -17,11 +17,11 @@ from tests.cli.translating import check_end, check_truth, seen, translate, wait_
     ("signals", "code"),
     [
         ([signal.SIGINT], 130),
-        ([signal.SIGTERM], 143),
-        ([signal.SIGINT, signal.SIGINT], 130),
-        ([signal.SIGTERM, signal.SIGINT], 130),
         ([signal.SIGTERM, signal.SIGTERM], 143),
-        ([signal.SIGHUP], 129),  # a terminal that closes
+        pytest.param([signal.SIGTERM], 143, marks=pytest.mark.slow),
+        pytest.param([signal.SIGINT, signal.SIGINT], 130, marks=pytest.mark.slow),
+        pytest.param([signal.SIGTERM, signal.SIGINT], 130, marks=pytest.mark.slow),
+        pytest.param([signal.SIGHUP], 129, marks=pytest.mark.slow),  # a terminal that closes
     ],
 )
 def test_signals_in_the_middle(signals, code, forks, work, tmp_path):
@@ -44,7 +44,7 @@ def test_an_interrupt_while_the_model_loads(model, photos, tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how far it is")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_while_torch_loads(number, model, photos, tmp_path):
     code = "import sys; from i2i.cli import main; sys.exit(main('translate', sys.argv[1:]))"
     process = subprocess.Popen(

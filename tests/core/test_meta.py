@@ -21,6 +21,7 @@ def test_one_that_needs_numbers_gets_them():
     assert layer.weight.is_meta and isinstance(layer.gain, float)
 
 
+@pytest.mark.slow
 def test_a_module_without_end_is_not_built():
     with pytest.raises(ValueError, match="more than 20,000 layers and weights"):
         on_meta(lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(10**9))))

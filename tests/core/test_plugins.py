@@ -4,12 +4,12 @@ import importlib.metadata
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests import fork_server
 from tests.conftest import REPOSITORY
 from tests.core.fake_distributions import install
 
@@ -37,12 +37,8 @@ def python(code: str, *arguments: object, path: list[str] | None = None) -> subp
     """Runs code in a process of its own, with folders on its path."""
     environment = {**os.environ, "EXTRA_PATH": os.pathsep.join(path or []), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [sys.executable, "-c", f"{PROLOGUE}sys.path.insert(0, {str(REPOSITORY)!r})\n{code}", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    code = f"{PROLOGUE}sys.path.insert(0, {str(REPOSITORY)!r})\n{code}"
+    return fork_server.run(["-c", code, *arguments], env=environment)
 
 
 def i2i(*arguments: object, path: list[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -66,6 +62,7 @@ def test_metadata_of_the_plugin():
     assert PROJECT["entry-points"] == {"i2i.generators": {"nafnet": "i2i_nafnet:NAFNetGenerator"}}
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(installed):
     code = "import pytest\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-c', os.devnull, sys.argv[1]]))"
     result = python(code, PLUGIN / "tests", path=installed)
@@ -81,6 +78,7 @@ def test_it_is_listed_and_described(installed):
     assert "enc_blocks: a list of which each item is an integer; default (2, 2, 4, 8)" in described.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", sorted(PLUGIN.glob("*.yaml")), ids=lambda path: path.stem)
 def test_its_configs_are_sound(installed, config):
     result = i2i("train", config, "--dry-run", "--no-measure", path=installed)

@@ -54,11 +54,12 @@ def test_help_and_listings_are_light(code):
     assert not modules_after(code) & set(HEAVY)
 
 
-@pytest.mark.parametrize("name", ["torch", "cv2"])
+@pytest.mark.parametrize("name", [pytest.param("torch", marks=pytest.mark.slow), "cv2"])
 def test_that_check_sees_an_import(name):
     assert name in modules_after(f"import i2i, {name}")
 
 
+@pytest.mark.slow
 def test_that_check_sees_an_import_of_our_own():
     assert "torch" in modules_after("from i2i import Translator")
     assert "torch" in modules_after(command("components", "generator", "resnet"))

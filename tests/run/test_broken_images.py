@@ -10,7 +10,8 @@ from PIL import Image
 from i2i.cli import main
 from tests.run.test_run import assert_same, log_of, state_of
 
-NETWORKS = "generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4".split()
+NETWORKS = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4
+              trainer.sample_count=1 trainer.precision=fp32""".split()
 COUNT = 6
 
 
@@ -42,7 +43,7 @@ def train(repository, photos, folder, *arguments):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_image_is_named_counted_and_listed(repository, photos, tmp_path, capsys, workers):
     damage(photos / "trainA/1.png")
-    arguments = ["trainer.steps=12", "trainer.checkpoint_every=6", f"data.workers={workers}"]
+    arguments = ["trainer.steps=6", "trainer.checkpoint_every=3", f"data.workers={workers}"]
     assert train(repository, photos, tmp_path / "run", *arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if "1.png: damaged PNG file" in line]
@@ -50,18 +51,18 @@ def test_a_damaged_image_is_named_counted_and_listed(repository, photos, tmp_pat
     assert "unusable files that were passed over: 1" in lines
     counts = [entry.get("broken_images", 0) for entry in log_of(tmp_path / "run")]
     assert counts[-1] == 1 and sorted(counts) == counts
-    assert len(state_of(tmp_path / "run", 12)["broken"]) == 1
+    assert len(state_of(tmp_path / "run", 6)["broken"]) == 1
 
 
 def test_a_resumed_run_passes_over_the_same(repository, photos, tmp_path, capsys):
     damage(photos / "trainA/1.png")
-    arguments = ["trainer.steps=12", "trainer.checkpoint_every=6"]
+    arguments = ["trainer.steps=6", "trainer.checkpoint_every=3"]
     assert train(repository, photos, tmp_path / "whole", *arguments) == 0
     capsys.readouterr()
-    half = tmp_path / "whole/checkpoints/step_00000006.safetensors"
+    half = tmp_path / "whole/checkpoints/step_00000003.safetensors"
     assert train(repository, photos, tmp_path / "parts", *arguments, "--resume", str(half)) == 0
     assert capsys.readouterr().out.count("1.png: damaged") == 1, "only listed again"
-    assert_same(state_of(tmp_path / "whole", 12), state_of(tmp_path / "parts", 12))
+    assert_same(state_of(tmp_path / "whole", 6), state_of(tmp_path / "parts", 6))
 
 
 def test_beyond_the_limit_the_run_ends_with_what_it_had(repository, photos, tmp_path, capsys):
@@ -101,10 +102,10 @@ def test_a_pair_with_a_broken_half_is_passed_over(repository, photos, tmp_path, 
     config = str(repository / "configs/tiny/pix2pix.yaml")
     data = f"data={{type: paired, root: {photos}, load_size: 36, crop_size: 32}}"
     networks = "generator.base_channels=4 discriminator.base_channels=4".split()
-    arguments = ["trainer.steps=12", "trainer.batch_size=2", *networks, data, "--out", str(tmp_path / "run")]
+    arguments = ["trainer.steps=6", "trainer.batch_size=2", *networks, data, "--out", str(tmp_path / "run")]
     assert main("train", [config, *arguments]) == 0
     assert "B/3.png: damaged PNG file" in capsys.readouterr().out
-    networks = state_of(tmp_path / "run", 12)["networks"]
+    networks = state_of(tmp_path / "run", 6)["networks"]
     assert all(torch.isfinite(value.float()).all() for value in networks.values())
     assert json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])["broken_images"] == 1
 

@@ -6,13 +6,15 @@ import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import i2i
 from i2i.core.files.atomic import append
-from tests.run.test_run import TINY, log_of, state_of, train
+from tests.run import test_run
+from tests.run.test_run import TINY, log_of, state_of
 
 
 @i2i.TRACKERS.register("trouble")
@@ -65,6 +67,7 @@ def remount(disk, mode):
 
 
 EIGHT = ["trainer.steps=8", "trainer.sample_every=3"]  # checkpoints at 4 and 8
+train = partial(test_run.train, config="pix2pix")
 
 
 def steps_of(folder):

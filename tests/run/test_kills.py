@@ -2,48 +2,46 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from i2i.training.checkpoints import Checkpoints
+from tests import fork_server
 from tests.run.test_run import log_of, state_of, train
 
 
 def kill(repository, tmp_path, *arguments):
     """Kills in a process of its own: pytest's has threads, which do not survive a fork."""
     figures = tmp_path / "kills.json"
-    command = [sys.executable, str(repository / "benchmarks/kills.py"), "--json", str(figures), *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}
-    )
+    command = [repository / "benchmarks/kills.py", "--json", figures, *arguments]
+    done = fork_server.run(command, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert figures.exists(), done.stderr
     return json.loads(figures.read_text()), done
 
 
-def test_a_run_survives_six_kills(repository, tmp_path):
-    figures, done = kill(repository, tmp_path, "--kills", "6", "--only", "in two parts")
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_run_survives_kills(repository, tmp_path, kills):
+    figures, done = kill(repository, tmp_path, "--kills", str(kills), "--only", "in two parts")
     assert done.returncode == 0, done.stdout
-    assert figures["total"]["survived"] == figures["total"]["tried"] == 6
+    assert figures["total"]["survived"] == figures["total"]["tried"] == kills
 
 
 def test_a_run_that_died_between_its_first_model_and_its_first_checkpoint_begins_anew(
     repository, tmp_path, monkeypatch
 ):
+    steps = ["trainer.steps=3", "trainer.checkpoint_every=2"]
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert train(repository, tmp_path, "trainer.steps=6") == 130
+        assert train(repository, tmp_path, *steps) == 130
     assert (tmp_path / "model.safetensors").exists()
-    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 0
-    assert state_of(tmp_path, 6)["step"] == 6 and [entry["step"] for entry in log_of(tmp_path)] == list(range(1, 7))
+    assert train(repository, tmp_path, *steps, "--resume", "auto") == 0
+    assert state_of(tmp_path, 3)["step"] == 3 and [entry["step"] for entry in log_of(tmp_path)] == [1, 2, 3]
 
 
-def test_a_model_that_had_checkpoints_is_not_begun_anew(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=6") == 0
-    for path in (tmp_path / "checkpoints").iterdir():
+def test_a_model_that_had_checkpoints_is_not_begun_anew(repository, finished, capsys):
+    for path in (finished / "checkpoints").iterdir():
         path.unlink()
-    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 2
+    assert train(repository, finished, "trainer.steps=8", "--resume", "auto") == 2
     assert "holds a model, and no checkpoint to continue from" in capsys.readouterr().err
 
 
@@ -77,6 +75,6 @@ def test_a_broken_resume_is_noticed(repository, tmp_path, broken, told):
         "sys.argv[1:] = ['--kills', '12', '--each', '12', '--only', 'in two parts', '--seed', '2']\n"
         "sys.exit(kills.main())\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    done = fork_server.run([script], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert told in done.stdout and "0 of 12 kills survived" in done.stdout

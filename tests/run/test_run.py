@@ -1,21 +1,23 @@
 """Training runs from the command line: files, resuming, stopping."""
 
 import json
-import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from i2i.cli import main
+from i2i.run.experiment import Experiment
 from i2i.training.checkpoints import load
+from tests import fork_server
 
 TINY = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4 data.length=10
-          trainer.log_every=1 trainer.checkpoint_every=4 trainer.sample_every=6 pipeline.pool_size=3""".split()
+          trainer.log_every=1 trainer.checkpoint_every=4 trainer.sample_every=6 pipeline.pool_size=3
+          trainer.sample_count=1 trainer.precision=fp32""".split()
 UNET = [o for o in TINY if "num_blocks" not in o and "pool" not in o]
 
 
@@ -49,27 +51,24 @@ def assert_same(one, other, path=""):
         assert one == other, path
 
 
-def test_a_run_folder_holds_what_the_contract_names(repository, tmp_path, capsys):
-    assert train(repository, tmp_path / "run", "trainer.steps=8") == 0
-    names = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+def test_a_run_folder_holds_what_the_contract_names(eight_steps):
+    names = {path.relative_to(eight_steps).as_posix() for path in eight_steps.rglob("*") if path.is_file()}
     assert {"config.yaml", "log.jsonl", "model.safetensors", "checkpoints/step_00000004.safetensors"} <= names
     assert {"checkpoints/step_00000008.safetensors", "samples/step_00000006.png", "samples/step_00000008.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not [name for name in names if name.endswith(".tmp")]
-    entries = log_of(tmp_path / "run")
+    entries = log_of(eight_steps)
     assert [entry["step"] for entry in entries] == list(range(1, 9))
     wanted = {"G_adversarial", "cycle_x", "identity_y", "D_X", "D_Y_accuracy_real", "D_X_accuracy_fake", "lr_generator",
               "images_per_second", "data_wait", "epoch"}  # fmt: skip
     assert wanted <= entries[0].keys()
-    # The resolved copy is a config again.
-    assert main("train", [str(tmp_path / "run/config.yaml"), "--dry-run", "--no-measure"]) == 0
+    assert Experiment.load(eight_steps / "config.yaml").settings.steps == 8, "the resolved copy is a config again"
 
 
-def test_tensorboard_shows_losses_accuracy_rates_speed_and_samples(repository, tmp_path):
+def test_tensorboard_shows_losses_accuracy_rates_speed_and_samples(eight_steps):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert train(repository, tmp_path, "trainer.steps=6") == 0
-    events = EventAccumulator(str(tmp_path))
+    events = EventAccumulator(str(eight_steps))
     events.Reload()
     tags = events.Tags()
     assert {
@@ -85,24 +84,24 @@ def test_tensorboard_shows_losses_accuracy_rates_speed_and_samples(repository, t
         "speed/data_wait",
     } <= set(tags["scalars"])
     assert tags["images"] == ["samples"]
-    assert [event.step for event in events.Scalars("loss/D_X")] == list(range(1, 7))
+    assert [event.step for event in events.Scalars("loss/D_X")] == list(range(1, 9))
 
 
 @pytest.mark.parametrize("config", ["cyclegan", "pix2pix"])
 def test_resuming_gives_the_weights_of_a_run_never_stopped(repository, tmp_path, config):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    common = ["schedule.constant=4", "schedule.decay=7", "trainer.batch_size=3"]
-    assert train(repository, whole, "trainer.steps=11", *common, config=config) == 0
-    # As if killed after step 8: the last checkpoint, log lines beyond it, and a line cut in the middle remain.
-    assert train(repository, parts, "trainer.steps=11", *common, config=config) == 0
-    (parts / "checkpoints/step_00000011.safetensors").unlink()
+    common = ["trainer.steps=7", "schedule.constant=3", "schedule.decay=4", "trainer.batch_size=3"]
+    assert train(repository, whole, *common, config=config) == 0
+    # As if killed after step 4: the last checkpoint, log lines beyond it, and a line cut in the middle remain.
+    shutil.copytree(whole, parts)
+    (parts / "checkpoints/step_00000007.safetensors").unlink()
     with (parts / "log.jsonl").open("a") as log:
-        log.write('{"step": 12, "cyc')
-    assert train(repository, parts, "trainer.steps=11", *common, "--resume", "auto", config=config) == 0
-    assert_same(state_of(whole, 11), state_of(parts, 11))
+        log.write('{"step": 8, "cyc')
+    assert train(repository, parts, *common, "--resume", "auto", config=config) == 0
+    assert_same(state_of(whole, 7), state_of(parts, 7))
     assert_same(load_file(whole / "model.safetensors"), load_file(parts / "model.safetensors"))
     entries = log_of(parts)
-    assert [entry["step"] for entry in entries] == list(range(1, 12))
+    assert [entry["step"] for entry in entries] == list(range(1, 8))
     timing = ("images_per_second", "data_wait")
     assert [{k: v for k, v in e.items() if k not in timing} for e in log_of(whole)] == [
         {k: v for k, v in e.items() if k not in timing} for e in entries
@@ -116,57 +115,48 @@ def test_the_number_of_workers_changes_nothing(repository, tmp_path):
     assert_same({**one, "config": None}, {**other, "config": None})
 
 
-def test_a_longer_run_continues(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=4") == 0
-    assert train(repository, tmp_path, "trainer.steps=6", "--resume", "auto") == 0
-    assert "resumed at step 4" in capsys.readouterr().out
-    assert log_of(tmp_path)[-1]["step"] == 6
+def test_a_longer_run_continues(repository, finished, capsys):
+    assert train(repository, finished, "trainer.steps=9", "--resume", "auto") == 0
+    assert "resumed at step 8" in capsys.readouterr().out
+    assert log_of(finished)[-1]["step"] == 9
 
 
-def test_a_finished_run_is_left_alone(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=4") == 0
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
-    assert train(repository, tmp_path, "trainer.steps=4", "--resume", "auto") == 0
-    assert "finished already, at step 4" in capsys.readouterr().out
-    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")} == before
+def test_a_finished_run_is_left_alone(repository, finished, capsys):
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in finished.rglob("*")}
+    assert train(repository, finished, "trainer.steps=8", "--resume", "auto") == 0
+    assert "finished already, at step 8" in capsys.readouterr().out
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in finished.rglob("*")} == before
 
 
 def test_auto_in_an_empty_folder_starts_afresh(repository, tmp_path):
     assert train(repository, tmp_path / "new", "trainer.steps=1", "--resume", "auto") == 0
 
 
-def test_a_folder_with_a_run_is_refused_by_default(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=1") == 0
-    assert train(repository, tmp_path, "trainer.steps=1") == 2
+def test_a_folder_with_a_run_is_refused_by_default(repository, finished, capsys):
+    assert train(repository, finished, "trainer.steps=8") == 2
     error = capsys.readouterr().err
     assert "already holds a run" in error and "--resume auto" in error and "--out DIR" in error
 
 
-def test_a_changed_key_is_refused_and_both_values_are_shown(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=4") == 0
-    capsys.readouterr()
-    assert train(repository, tmp_path, "trainer.steps=8", "losses.cycle.weight=3", "--resume", "auto") == 2
+def test_a_changed_key_is_refused_and_both_values_are_shown(repository, finished, capsys):
+    assert train(repository, finished, "trainer.steps=9", "losses.cycle.weight=3", "--resume", "auto") == 2
     assert "losses.cycle.weight: 10 in the run, 3 now" in capsys.readouterr().err
-    assert train(repository, tmp_path, "trainer.steps=3", "--resume", "auto") == 2
-    assert "trainer.steps: 4 in the run, 3 now" in capsys.readouterr().err
+    assert train(repository, finished, "trainer.steps=3", "--resume", "auto") == 2
+    assert "trainer.steps: 8 in the run, 3 now" in capsys.readouterr().err
 
 
-def test_an_unreadable_newest_checkpoint_falls_back(repository, tmp_path, capsys):
-    assert train(repository, tmp_path, "trainer.steps=8") == 0
-    newest = tmp_path / "checkpoints/step_00000008.safetensors"
+def test_an_unreadable_newest_checkpoint_falls_back(repository, finished, capsys):
+    newest = finished / "checkpoints/step_00000008.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert train(repository, tmp_path, "trainer.steps=8", "--resume", "auto") == 0
+    assert train(repository, finished, "trainer.steps=8", "--resume", "auto") == 0
     output = capsys.readouterr().out
     assert "step_00000008.safetensors: not a checkpoint" in output and "resumed at step 4" in output
 
 
 def test_only_the_newest_checkpoints_are_kept(repository, tmp_path):
-    assert (
-        train(repository, tmp_path, "trainer.steps=6", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=3") == 0
-    )
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
-        f"step_{s:08d}.safetensors" for s in (4, 5, 6)
-    ]
+    keep = ["trainer.steps=4", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=2"]
+    assert train(repository, tmp_path, *keep) == 0
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [f"step_{s:08d}.safetensors" for s in (3, 4)]
 
 
 def test_accumulation_changes_the_loss_only_by_rounding(repository, tmp_path):
@@ -184,10 +174,9 @@ def test_accumulation_changes_the_loss_only_by_rounding(repository, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_with_a_checkpoint(repository, tmp_path, number):
-    command = [sys.executable, str(repository / "tools/train.py"), str(repository / "configs/tiny/cyclegan.yaml"),
-               "--out", str(tmp_path), *TINY, "trainer.steps=100000", "trainer.checkpoint_every=100000"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
-                               env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    command = [repository / "tools/train.py", repository / "configs/tiny/cyclegan.yaml", "--out", tmp_path, *TINY,
+               "trainer.steps=100000", "trainer.checkpoint_every=100000"]  # fmt: skip
+    process = fork_server.start(command, cwd=Path("/"))
     deadline = time.monotonic() + 120
     while not (tmp_path / "log.jsonl").exists() or not (tmp_path / "log.jsonl").read_text():
         assert time.monotonic() < deadline and process.poll() is None

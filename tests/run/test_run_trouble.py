@@ -3,9 +3,8 @@
 import json
 import os
 import pickle
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from i2i.cli import main
 from i2i.run.folder import _claim
 from i2i.training.checkpoints import Checkpoints
 from i2i.training.state_files import write_state
+from tests import fork_server
 from tests.run.test_run import TINY, UNET, log_of, state_of, train
 
 
@@ -26,35 +26,32 @@ def checkpoints_of(folder):
 
 
 def test_going_on_from_an_older_checkpoint_sets_the_newer_aside(repository, tmp_path):
-    every = ["trainer.steps=6", "trainer.checkpoint_every=2", "trainer.keep_checkpoints=3"]
+    every = ["trainer.steps=3", "trainer.checkpoint_every=1", "trainer.keep_checkpoints=3"]
     assert train(repository, tmp_path, *every) == 0
-    old = str(tmp_path / "checkpoints/step_00000002.safetensors")
-    again = [*every[:2], "trainer.keep_checkpoints=3"]
-    assert train(repository, tmp_path, *again, "--resume", old) == 0
-    assert checkpoints_of(tmp_path) == [f"step_0000000{step}.safetensors" for step in (2, 4, 6)]
+    old = str(tmp_path / "checkpoints/step_00000001.safetensors")
+    assert train(repository, tmp_path, *every, "--resume", old) == 0
+    assert checkpoints_of(tmp_path) == [f"step_0000000{step}.safetensors" for step in (1, 2, 3)]
     assert len(list((tmp_path / "checkpoints").glob("*.set_aside"))) == 2
-    assert [entry["step"] for entry in log_of(tmp_path)] == list(range(1, 7))
+    assert [entry["step"] for entry in log_of(tmp_path)] == [1, 2, 3]
 
 
-def test_a_checkpoint_is_not_continued_in_the_folder_of_another_run(repository, tmp_path, capsys):
-    for name, seed in (("one", 1), ("other", 2)):
-        assert train(repository, tmp_path / name, "trainer.steps=2", f"trainer.seed={seed}") == 0
+def test_a_checkpoint_is_not_continued_in_the_folder_of_another_run(repository, tmp_path, finished, capsys):
+    assert train(repository, tmp_path / "other", "trainer.steps=1", "trainer.seed=2") == 0
     before = (tmp_path / "other/config.yaml").read_bytes()
-    checkpoint = str(tmp_path / "one/checkpoints/step_00000002.safetensors")
-    assert train(repository, tmp_path / "other", "trainer.steps=4", "trainer.seed=1", "--resume", checkpoint) == 2
+    checkpoint = str(finished / "checkpoints/step_00000008.safetensors")
+    assert train(repository, tmp_path / "other", "trainer.steps=9", "--resume", checkpoint) == 2
     assert "already holds a run" in capsys.readouterr().err
     assert (tmp_path / "other/config.yaml").read_bytes() == before
 
 
-def test_a_checkpoint_that_lies_in_no_run_needs_a_folder(repository, tmp_path, capsys):
-    assert train(repository, tmp_path / "run", "trainer.steps=2") == 0
+def test_a_checkpoint_that_lies_in_no_run_needs_a_folder(repository, tmp_path, finished, capsys):
     loose = tmp_path / "loose.ckpt"
-    (tmp_path / "run/checkpoints/step_00000002.safetensors").rename(loose)
-    arguments = [str(repository / "configs/tiny/cyclegan.yaml"), *TINY, "trainer.steps=3", "--resume", str(loose)]
+    (finished / "checkpoints/step_00000008.safetensors").rename(loose)
+    arguments = [str(repository / "configs/tiny/cyclegan.yaml"), *TINY, "trainer.steps=9", "--resume", str(loose)]
     assert main("train", arguments) == 2
     assert "--out DIR" in capsys.readouterr().err
     assert main("train", [*arguments, "--out", str(tmp_path / "new")]) == 0
-    assert state_of(tmp_path / "new", 3)["step"] == 3
+    assert state_of(tmp_path / "new", 9)["step"] == 9
 
 
 def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
@@ -75,28 +72,28 @@ def test_a_failed_save_does_not_end_the_run(repository, tmp_path, capsys, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Checkpoints, "save", full)
-    assert train(repository, tmp_path, "trainer.steps=8") == 1
+    assert train(repository, tmp_path, "trainer.steps=2", "trainer.checkpoint_every=1") == 1
     output = capsys.readouterr().out
     assert output.count("saving failed, training goes on") == 2
-    assert log_of(tmp_path)[-1]["step"] == 8
+    assert log_of(tmp_path)[-1]["step"] == 2
 
 
 def test_a_save_that_works_again_is_a_good_end(repository, tmp_path, monkeypatch):
     save = Checkpoints.save
 
-    def full_at_4(self, step, state):
-        if step == 4:
+    def full_at_1(self, step, state):
+        if step == 1:
             raise RuntimeError("enforce fail at inline_container.cc")
         return save(self, step, state)
 
-    monkeypatch.setattr(Checkpoints, "save", full_at_4)
-    assert train(repository, tmp_path, "trainer.steps=8") == 0
+    monkeypatch.setattr(Checkpoints, "save", full_at_1)
+    assert train(repository, tmp_path, "trainer.steps=2", "trainer.checkpoint_every=1") == 0
 
 
 def test_a_run_without_its_last_checkpoint_has_its_model(repository, tmp_path, monkeypatch):
     """Killed between the two: the checkpoint must be the one that is missing."""
     monkeypatch.setattr(Checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert train(repository, tmp_path, "trainer.steps=4") == 130
+    assert train(repository, tmp_path, "trainer.steps=1") == 130
     assert (tmp_path / "model.safetensors").exists()
 
 
@@ -125,10 +122,9 @@ def test_an_image_that_breaks_in_training_is_named_in_one_line(repository, tmp_p
         f"data={{type: unpaired, root: {root}, load_size: 36, crop_size: 32, workers: {workers}, max_broken: 0}}"
     ]
     tiny = [o for o in TINY if not o.startswith("data.")]
-    config = str(repository / "configs/tiny/cyclegan.yaml")
-    command = [sys.executable, str(repository / "tools/train.py"), config, *tiny, *arguments, "trainer.steps=6"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, env=environment)
+    config = repository / "configs/tiny/cyclegan.yaml"
+    command = [repository / "tools/train.py", config, *tiny, *arguments, "trainer.steps=6"]
+    done = fork_server.run([*command, "--out", tmp_path / "run"])
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith(" ")]
     assert len(lines) == 1 and str(broken) in lines[0]
@@ -136,17 +132,9 @@ def test_an_image_that_breaks_in_training_is_named_in_one_line(repository, tmp_p
 
 def test_a_signal_to_the_whole_group_spares_the_checkpoint(repository, tmp_path):
     """As batch systems stop jobs: the loader's processes receive it, too."""
-    config = str(repository / "configs/tiny/cyclegan.yaml")
-    command = [sys.executable, str(repository / "tools/train.py"), config, "--out", str(tmp_path), *TINY]
+    command = [repository / "tools/train.py", repository / "configs/tiny/cyclegan.yaml", "--out", tmp_path, *TINY]
     command += ["trainer.steps=100000", "trainer.checkpoint_every=100000", "data.workers=2"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    process = fork_server.start(command, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "log.jsonl").exists() or not (tmp_path / "log.jsonl").read_text():
         assert time.monotonic() < deadline and process.poll() is None
@@ -209,7 +197,7 @@ def test_a_plugin_data_set_reaches_processes_that_are_started_afresh(tmp_path):
     load_plugin_file(plugin)
     packed = pickle.dumps(SeededDataset(DATASETS.get("gray_afresh")(), seed=0))
     code = f"import pickle; print(len(pickle.loads({packed!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = fork_server.run(["-c", code], cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "2", done.stderr
 
 
@@ -233,30 +221,23 @@ def test_the_bundle_names_the_plugin_that_was_run_not_what_became_of_the_file(re
     assert read_info(tmp_path / "run/model.safetensors").networks["G"]["owner"] == {"file": "mine.py", "sha256": digest}
 
 
-def test_auto_does_not_replace_a_model_whose_checkpoints_are_gone(repository, tmp_path, capsys):
-    import shutil
-
-    assert train(repository, tmp_path, "trainer.steps=2") == 0
-    shutil.rmtree(tmp_path / "checkpoints")
-    before = (tmp_path / "model.safetensors").read_bytes()
-    assert train(repository, tmp_path, "trainer.steps=2", "--resume", "auto") == 2
+def test_auto_does_not_replace_a_model_whose_checkpoints_are_gone(repository, finished, capsys):
+    shutil.rmtree(finished / "checkpoints")
+    before = (finished / "model.safetensors").read_bytes()
+    assert train(repository, finished, "trainer.steps=8", "--resume", "auto") == 2
     assert "holds a model, and no checkpoint to continue from" in capsys.readouterr().err
-    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert (finished / "model.safetensors").read_bytes() == before
 
 
 def test_a_reader_that_goes_away_does_not_end_training(repository, tmp_path):
-    config = str(repository / "configs/tiny/cyclegan.yaml")
-    command = [sys.executable, str(repository / "tools/train.py"), config, *TINY, "trainer.steps=12"]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "run")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    process.stdout.close()
-    errors = process.stderr.read()
-    assert process.wait(timeout=120) == 0, errors
-    assert log_of(tmp_path / "run")[-1]["step"] == 12
+    command = [repository / "tools/train.py", repository / "configs/tiny/cyclegan.yaml", *TINY, "trainer.steps=4"]
+    reading, writing = os.pipe()
+    process = fork_server.start([*command, "--out", tmp_path / "run"], stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert log_of(tmp_path / "run")[-1]["step"] == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
@@ -338,12 +319,8 @@ def test_a_checkpoint_that_is_not_there_is_said_to_be_so(repository, tmp_path, c
 
 
 def test_a_folder_in_which_a_run_trains_is_not_trained_in_twice(repository, tmp_path, capsys):
-    config = str(repository / "configs/tiny/cyclegan.yaml")
-    command = [sys.executable, str(repository / "tools/train.py"), config, "--out", str(tmp_path), *TINY]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(
-        [*command, "trainer.steps=100000", "data.workers=2"], stdout=subprocess.DEVNULL, env=environment
-    )
+    command = [repository / "tools/train.py", repository / "configs/tiny/cyclegan.yaml", "--out", tmp_path, *TINY]
+    first = fork_server.start([*command, "trainer.steps=100000", "data.workers=2"])
     try:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("checkpoints/*.safetensors")):

@@ -85,12 +85,12 @@ def test_training_is_the_same_with_and_without_validation(repository, tmp_path):
 
 
 def test_a_resumed_run_remembers_average_and_best(repository, tmp_path):
-    more = [EACH, "trainer.ema=0.9", "trainer.checkpoint_every=3"]
-    assert train(repository, tmp_path / "whole", "trainer.steps=7", *more) == 0
-    assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--max-hours", "1e-9") == 0
-    stopped = max(int(path.stem[5:]) for path in (tmp_path / "parts/checkpoints").glob("step_*.safetensors"))
+    more = ["trainer.steps=7", EACH, "trainer.ema=0.9", "trainer.checkpoint_every=3"]
+    assert train(repository, tmp_path / "whole", *more, config="pix2pix") == 0
+    assert train(repository, tmp_path / "parts", *more, "--max-hours", "1e-9", config="pix2pix") == 0
+    stopped = max(int(path.stem[5:]) for path in (tmp_path / "parts/checkpoints").glob("*.safetensors"))
     assert stopped < 7, "the time limit stopped it"
-    assert train(repository, tmp_path / "parts", "trainer.steps=7", *more, "--resume", "auto") == 0
+    assert train(repository, tmp_path / "parts", *more, "--resume", "auto", config="pix2pix") == 0
     one, other = (state_of(tmp_path / name, 7) for name in ("whole", "parts"))
     assert one["best"]["step"] > 0 and one["ema"]
     assert_same({k: v for k, v in one.items() if k != "config"}, {k: v for k, v in other.items() if k != "config"})

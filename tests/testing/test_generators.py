@@ -329,6 +329,7 @@ def test_instance_norm_of_torch_is_caught_where_it_is_wrong():
         check_generator(Normalised)
 
 
+@pytest.mark.slow
 def test_checks_survive_python_without_asserts():
     program = (
         "from i2i.testing import check_generator\n"

@@ -30,7 +30,7 @@ def real(repository, tmp_path_factory):
     return folder / "checkpoints"
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [10, pytest.param(400, marks=pytest.mark.slow)])
 def test_damage_anywhere_leads_back_to_the_one_before(real, tmp_path, count):
     names = ["step_00000001.safetensors", "step_00000002.safetensors"]
     before, newest = (load(real / name) for name in names)

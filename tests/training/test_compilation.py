@@ -58,6 +58,7 @@ def assert_the_same_step(backend):
     assert fast.compilation.pop_seconds(2) == 0, "nothing is compiled again"
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_same_step():
     assert_the_same_step(TRACED)
 
@@ -80,6 +81,7 @@ def test_a_size_that_changes_is_compiled_once_more_for_all_sizes():
     assert counters["stats"]["unique_graphs"] == before <= 12
 
 
+@pytest.mark.slow
 def test_only_steps_run_compiled_code():
     updater = updater_of(ema=0.5)
     names = set(updater.pipeline.members.state_dict())
@@ -156,6 +158,7 @@ def test_recomputation_is_not_compiled():
         TrainerSettings(steps=1, compile=True, gradient_checkpointing=True)
 
 
+@pytest.mark.slow
 def test_compiling_is_told_and_does_not_count_as_speed(monkeypatch, repository, tmp_path):
     monkeypatch.setattr(Compilation.__init__, "__defaults__", (TRACED,))
     overrides = ["trainer.compile=true", "trainer.steps=2", "trainer.log_every=1", "trainer.precision=fp32"]

@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 
 # Five images and a batch of two: passes end in the middle of a batch, and no process may run out before the other.
 TINY = """generator.base_channels=4 generator.num_blocks=1 discriminator.base_channels=4 data.length=5 data.size=32
-          trainer.steps=4 trainer.batch_size=2 trainer.log_every=1 pipeline.pool_size=0""".split()
+          trainer.steps=4 trainer.batch_size=2 trainer.log_every=1 pipeline.pool_size=0
+          trainer.precision=fp32""".split()
 # Adam would turn the rounding of a gradient near zero into a whole step.
 TINY.append("optimizer={type: sgd, lr: 1e-3}")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}

@@ -125,7 +125,14 @@ CHECKPOINTED = {
 }
 
 
-@pytest.mark.parametrize(("pipeline", "parts"), CHECKPOINTED.values(), ids=CHECKPOINTED)
+@pytest.mark.parametrize(
+    ("pipeline", "parts"),
+    [
+        pytest.param(*case, marks=[] if name in ("R1", "unet") else pytest.mark.slow)
+        for name, case in CHECKPOINTED.items()
+    ],
+    ids=CHECKPOINTED,
+)
 def test_gradient_checkpointing_changes_no_bit(pipeline, parts):
     """Dropout draws the same numbers again; statistics and the vectors of spectral norms count each image once."""
     kept, recomputed = (updater_of(pipeline, **parts, gradient_checkpointing=on) for on in (False, True))

@@ -73,9 +73,10 @@ def fuzz(path: Path, examples: int) -> Counter[int]:
     return codes
 
 
-def test_a_hundred_mutants(workplace):
-    codes = fuzz(Path("configs/tiny/pix2pix.yaml"), 100)
-    assert codes.total() >= 100 and codes[0] > 5 and codes[2] > 50
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_some_mutants(workplace, count):
+    codes = fuzz(Path("configs/tiny/pix2pix.yaml"), count)
+    assert codes.total() >= count and codes[0] >= count // 20 and codes[2] > count // 2
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ def test_broken_files_are_not_kept(tmp_path):
     assert not any(isinstance(item, DataError) for item in items(dataset))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_loader_processes_fill_one_cache(method, tmp_path, monkeypatch):
     dataset = halves(tmp_path)
     monkeypatch.setattr(loading.torch.multiprocessing, "get_start_method", lambda *_, **__: method)

@@ -184,7 +184,7 @@ def test_a_share_that_takes_long_does_not_count_as_hung(monkeypatch, capsys):
             time.sleep(0.3)
             return super().get(index, rng)
 
-    _, batches = load(Slow(), workers=1, steps=1, batch_size=8, timeout=1)
+    _, batches = load(Slow(), workers=1, steps=1, batch_size=8, timeout=2)  # 2.4 s in all
     assert len(batches) == 1 and "hangs" not in capsys.readouterr().out
 
 

@@ -92,7 +92,7 @@ def test_batches_are_what_torch_makes_of_the_items(workers, seen):
     assert len(seen) == 20 and all(isinstance(one, Parcel) for one in seen)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "forkserver"])
 def test_processes_started_afresh_share_the_slots(method, seen, monkeypatch):
     monkeypatch.setattr(
         multiprocessing.context._default_context, "_actual_context", multiprocessing.get_context(method)

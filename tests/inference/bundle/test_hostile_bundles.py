@@ -117,7 +117,15 @@ def refused(path, most=1000):
     return str(error.value)
 
 
-@pytest.mark.parametrize("case", METADATA)
+# Twenty thousand layers are built before there are too many.
+DEEPEST = [
+    case for case in METADATA if METADATA[case][0][-1:] == ("num_blocks",) and METADATA[case][1] in HUGE_NUMBERS[:4]
+]
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in DEEPEST else case for case in METADATA]
+)
 def test_hostile_metadata(bundle, tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     header, metadata, content = parts(bundle)
@@ -352,7 +360,9 @@ def refused_in_yaml(*overrides):
     return error.value, message
 
 
-@pytest.mark.parametrize("case", HOSTILE_IN_YAML)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case == "deep" else case for case in HOSTILE_IN_YAML]
+)
 def test_hostile_bundles_in_a_yaml_have_a_place(bundle, tmp_path, case):
     header, metadata, content = parts(bundle)
     put(metadata, *HOSTILE_IN_YAML[case])

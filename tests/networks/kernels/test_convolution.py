@@ -1,8 +1,6 @@
 """The faster convolutions against direct ones in float64: values, gradients, and gradients of gradients."""
 
 import itertools
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ from i2i.networks.blocks.padding import Padding, pad, unpad
 from i2i.networks.kernels import products, winograd
 from i2i.networks.kernels.convolution import FastConvolutions, conv2d, pays
 from i2i.networks.unet import UNetGenerator
+from tests import fork_server
 
 MODES: tuple[Padding, ...] = ("reflect", "replicate", "zero")
 SHAPES = ((1, 8, 16), (2, 9, 11), (1, 32, 5))
@@ -302,7 +301,8 @@ def test_defaults_of_the_process_do_not_matter() -> None:
         y = conv(x)
     assert distance(y, conv(x)) < 1e-4
     script = "import torch\nwith torch.device('meta'): from i2i.networks.kernels.winograd import _IMAGE_2D\n"
-    subprocess.run([sys.executable, "-c", script + "assert not _IMAGE_2D.is_meta"], check=True)
+    done = fork_server.run(["-c", script + "assert not _IMAGE_2D.is_meta"])
+    assert done.returncode == 0, done.stderr
 
 
 def test_threads_enter_and_leave_in_any_order() -> None:

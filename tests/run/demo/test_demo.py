@@ -27,7 +27,7 @@ def test_each_demo_has_a_config_and_a_judge():
         assert f"domain: {name}" in (REPOSITORY / "configs" / f"{demo.config}.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["maps", "streets"])
+@pytest.mark.parametrize("name", ["maps", pytest.param("streets", marks=pytest.mark.slow)])
 def test_a_demo_ends_with_pictures_and_figures(name, tmp_path, capsys):
     code = main("demo", [name, *TINY, "--out", str(tmp_path / "run")])
     output = capsys.readouterr().out

@@ -52,7 +52,7 @@ def peak_of_profile(step):
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("cyclegan", []),
+        pytest.param("cyclegan", [], marks=pytest.mark.slow),
         pytest.param("cyclegan", ["trainer.accumulate=2"], marks=pytest.mark.slow),
         pytest.param("cyclegan", ["trainer.gradient_checkpointing=true"], marks=pytest.mark.slow),
         ("pix2pix", ["trainer.batch_size=4"]),
@@ -84,6 +84,7 @@ def test_parts_are_what_their_names_say():
     assert "optimizer" not in forecast(load("pix2pix", "optimizer={type: sgd, lr: 0.1}"), CPU).parts
 
 
+@pytest.mark.slow
 def test_settings_that_save_memory_do():
     def foretell(*overrides):
         resnet = "generator={type: resnet, num_blocks: 6, base_channels: 16}"
@@ -151,7 +152,7 @@ def test_nothing_is_left_behind(capfd):
     "more",
     [
         pytest.param(["trainer.batch_size=6", "trainer.accumulate=6"], marks=pytest.mark.slow),
-        ["trainer.batch_size=12"],
+        pytest.param(["trainer.batch_size=12"], marks=pytest.mark.slow),
     ],
 )
 def test_many_take_as_much_as_few_do_in_proportion(monkeypatch, more):
@@ -165,6 +166,7 @@ def test_many_take_as_much_as_few_do_in_proportion(monkeypatch, more):
     assert quick.peak == pytest.approx(exact.peak, rel=0.05)
 
 
+@pytest.mark.slow
 def test_numbers_beyond_all_reason_are_foretold_at_once():
     huge = ["pipeline.pool_size=1000000000", "trainer.batch_size=1000000000000", "trainer.accumulate=1000000000"]
     parts = forecast(load("cyclegan", *huge), CPU).parts
@@ -173,6 +175,7 @@ def test_numbers_beyond_all_reason_are_foretold_at_once():
     assert parts["batch"] == pytest.approx(2 * 10**12 * image, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_weights_are_not_made_for_a_forecast(monkeypatch):
     experiment = Experiment.load(REPOSITORY / "configs/tiny/cyclegan.yaml", ["generator.base_channels=4000"])
     monkeypatch.setattr(Experiment, "build_pipeline", lambda _: pytest.fail("weights were made"))

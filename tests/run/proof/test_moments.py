@@ -1,12 +1,11 @@
 """A process dies at its moment and not before."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from i2i.run.proof.moments import Moment, was_killed
+from tests import fork_server
 
 # Writes three files step by step as a run does, each death in a fork of one process.
 SCRIPT = """
@@ -54,8 +53,7 @@ MOMENTS = {
 @pytest.fixture(scope="module")
 def deaths(tmp_path_factory, repository):
     arguments = [str(tmp_path_factory.mktemp("moments")), json.dumps(MOMENTS)]
-    command = [sys.executable, "-c", SCRIPT, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    done = fork_server.run(["-c", SCRIPT, *arguments], cwd=repository)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
