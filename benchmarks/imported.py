@@ -32,7 +32,7 @@ from i2i.cli import main as command
 from i2i.data.drawn.dataset import Synthetic
 from i2i.images.files import to_uint8
 from i2i.inference.translator import Translator
-from i2i.pipelines.policy import translating
+from i2i.pipelines.base import translating
 
 _WEIGHTS = """
 import sys, torch

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from i2i.data.base import Dataset, adapted
 from i2i.data.loading.stream import SeededDataset
 from i2i.images.codecs import codec_of, codecs_of
 from i2i.testing.clauses import Subject, seeded
@@ -55,7 +56,7 @@ def check_dataset(component: Callable[..., Any], **arguments: Any) -> None:
     for index in dict.fromkeys((0, length // 2, length - 1)):
         item = _item(subject, dataset, (0, index), disturbance=1)
         _check_item(subject, item, counted, size)
-        _check_label(subject, item, getattr(dataset, "num_classes", None))
+        _check_label(subject, item, adapted(dataset))
         items.append(item)
         again = _item(subject, dataset, (0, index), disturbance=2)
         source = "the generator given to get()" if hasattr(dataset, "get") else "the global random states"
@@ -105,16 +106,21 @@ def _check_item(subject: Subject, item: Mapping[str, Any], channels: Mapping[str
         subject.require(isinstance(item.get(key), str), f"{key!r} of an item is {item.get(key)!r}, expected text")
 
 
-def _check_label(subject: Subject, item: Mapping[str, Any], num_classes: Any) -> None:
-    """Checks the class of an item, where it has one."""
+def _check_label(subject: Subject, item: Mapping[str, Any], dataset: Dataset) -> None:
+    """Checks the type of an item's label, where it has one; its range has been checked as it was read."""
     label = item.get("label")
     if label is None:
+        has_labels = bool(dataset.num_classes or dataset.num_attributes)
+        subject.require(not has_labels, "declares classes or attributes, and an item has no 'label'")
         return
     shown = f"'label' of an item is {label!r}"
+    if dataset.num_attributes:
+        is_row = isinstance(label, Tensor) and label.is_floating_point()
+        subject.require(is_row, f"{shown}, expected a float tensor, one number for each attribute")
+        return
     is_scalar = isinstance(label, Tensor) and label.dtype == torch.int64 and label.ndim == 0
     subject.require(is_scalar, f"{shown}, expected an int64 scalar tensor")
-    is_known = isinstance(num_classes, int) and 0 <= int(label) < num_classes
-    subject.require(is_known, f"{shown}, but the attribute 'num_classes' is {num_classes!r}")
+    subject.require(bool(dataset.num_classes), f"{shown}, but the attribute 'num_classes' is {dataset.num_classes}")
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
