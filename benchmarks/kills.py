@@ -35,12 +35,15 @@ from i2i.run.proof.moments import Moment, was_killed  # noqa: E402
 
 STEPS = 24
 COMMON = f"""trainer.steps={STEPS} trainer.checkpoint_every=2 trainer.sample_every=6 trainer.log_every=1 data.length=7
-             trainer.sample_count=1 trainer.device=cpu schedule.constant=9 schedule.decay=15 data.size=32
-             generator.base_channels=4 discriminator.base_channels=4""".split()
-CYCLEGAN = ["generator.num_blocks=1", "pipeline.pool_size=3", "discriminator.num_layers=1"]
-PIX2PIX = ["generator.num_downsamplings=4", "discriminator.num_layers=1"]
+             trainer.sample_count=1 trainer.device=cpu""".split()
+LINEAR = "schedule={type: linear, constant: 9, decay: 15, unit: steps}"
+NARROW = [LINEAR, "data.size=32", "generator.base_channels=4", "discriminator.base_channels=4"]
+CYCLEGAN = [*NARROW, "generator.num_blocks=1", "pipeline.pool_size=3", "discriminator.num_layers=1"]
+PIX2PIX = [*NARROW, "generator.num_downsamplings=4", "discriminator.num_layers=1"]
+GAN = [LINEAR, "trainer.batch_size=4"]
 VALIDATION = "validation={split: test, every: 4, count: 2, metrics: [psnr], best: psnr}"
 FILES = "data={type: unpaired, root: IMAGES, load_size: 36, crop_size: 32}"
+STAGED = ["plugins=[PLUGIN]", "pipeline={type: staged, r1: 1.0, r1_every: 3}"]
 NAN = ["plugins=[PLUGIN]", "data={type: poisoned}", "trainer.on_nan=rollback"]
 SCENARIOS = {
     "cyclegan: pool, average, dropout": ("cyclegan", [*CYCLEGAN, "generator.dropout=0.5", "trainer.ema=0.9"]),
@@ -53,6 +56,8 @@ SCENARIOS = {
     ),
     "pix2pix: validation, best, average": ("pix2pix", [*PIX2PIX, VALIDATION, "trainer.ema=0.9"]),
     "pix2pix: NaN, rolled back": ("pix2pix", [*PIX2PIX, *NAN]),
+    "gan: lazy penalty, labels, average in images": ("gan", [*GAN, "pipeline.r1_every=3"]),
+    "gan: stages, kept state, two parts": ("gan", [*GAN, *STAGED, "trainer.accumulate=2"]),
 }
 SAID = {"one broken": "another image takes its place", "NaN": "back from step"}
 PLUGIN = """
@@ -68,6 +73,34 @@ class Poisoned:
         a, b = torch.from_numpy(rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32))
         a = a * float("nan") if rng.uniform() < 0.04 else a
         return {"a": a, "b": b, "a_path": str(index), "b_path": str(index)}
+"""
+PLUGIN += """
+
+class Staged(i2i.PIPELINES.get("gan")):  # batches grow, moments are forgotten; a mean and images of the past are kept
+    averaged_state = ("mean",)
+
+    def __init__(self, networks, losses, r1: float = 0.0, r1_every: int = 16):
+        super().__init__(networks, losses, r1, r1_every)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("past", torch.zeros(1, 1, 16, 16))
+
+    def stages(self, batch_size):
+        return (i2i.Stage(0, batch_size), i2i.Stage(30, 2 * batch_size, resets_optimizers=True, lr_factor=0.5))
+
+    def loss(self, phase, now, shared):
+        terms = super().loss(phase, now, shared)
+        if phase == "G":
+            drift = (shared["fake"].mean() - self.mean).square() + (shared["fake"] - self.past.mean(0)).square().mean()
+            terms.losses["drift"] = drift
+            terms.keep = {"mean": shared["fake"].mean(), "fake": shared["fake"]}
+        return terms
+
+    def commit(self, phase, keep):
+        if phase == "G":
+            self.mean.lerp_(keep["mean"], 0.1)
+            self.past.copy_(keep["fake"][-1:])
+
+i2i.PIPELINES.register("staged")(Staged)
 """
 WRITES = ("open", "half", "sync", "rename", "renamed")
 POINTS = [(point, "checkpoints") for point in (*WRITES, "prune")] + [(point, ".") for point in WRITES]
@@ -104,8 +137,8 @@ class Campaigns:
             self.overrides = [o for o in self.overrides if o.startswith(("data={", "data.workers")) or o[:5] != "data."]
         (home / "poisoned.py").write_text(PLUGIN)
         places = {"IMAGES": str(home / "images"), "PLUGIN": str(home / "poisoned.py")}
-        for name, place in places.items():
-            self.overrides = [override.replace(name, place) for override in self.overrides]
+        for placeholder, place in places.items():
+            self.overrides = [override.replace(placeholder, place) for override in self.overrides]
         if FILES in overrides:
             draw_images(home / "images")
         self.points = endless(POINTS, rng)

@@ -237,7 +237,7 @@ class Experiment:
     def build_empty_pipeline(self, copied: bool = True) -> Pipeline:
         """As :meth:`build_pipeline` on the meta device, which takes no memory; no weights are loaded."""
         networks = copy.deepcopy(self.meta_networks) if copied else self.meta_networks
-        return self._frozen(self._pipeline(networks, meta=True))
+        return self._frozen(self._pipeline(networks, meta=True)).to("meta")  # its own buffers, too
 
     def _frozen(self, pipeline: Pipeline) -> Pipeline:
         pipeline.frozen = frozenset(letter for letter, plan in self.network_plans.items() if plan.frozen)

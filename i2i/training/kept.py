@@ -14,8 +14,8 @@ def merged(parts: Sequence[Mapping[str, Tensor]], averaged: Collection[str]) -> 
 
     Args:
         parts: Of each part, by name.
-        averaged: Names whose values are means, over parts and over processes. All others are concatenated over parts,
-            batch first, and stay with their process.
+        averaged: Names whose values are means, over parts and over processes, in float32. All others are concatenated
+            over parts, batch first, and stay with their process.
 
     Raises:
         TrainingError: Parts keep different names, or a scalar is not named as averaged.
@@ -26,7 +26,7 @@ def merged(parts: Sequence[Mapping[str, Tensor]], averaged: Collection[str]) -> 
     for name in parts[0]:
         values = [part[name].detach() for part in parts]
         if name in averaged:
-            kept[name] = torch.stack(values).mean(0) if len(values) > 1 else values[0]
+            kept[name] = torch.stack(values).float().mean(0)
         elif values[0].ndim == 0:
             raise TrainingError(
                 f"{name!r} is kept as a scalar, and kept values have the batch as their first dimension",
@@ -36,7 +36,5 @@ def merged(parts: Sequence[Mapping[str, Tensor]], averaged: Collection[str]) -> 
             kept[name] = torch.cat(values) if len(values) > 1 else values[0]
     means = [name for name in kept if name in averaged]
     if means and distributed.world_size() > 1:
-        own = [kept[name].clone().float() for name in means]
-        distributed.average(own)
-        kept |= {name: value.to(kept[name].dtype) for name, value in zip(means, own, strict=True)}
+        distributed.average([kept[name] for name in means])
     return kept

@@ -1,4 +1,4 @@
-"""Every pipeline on a GPU, as far as tensors without numbers show it: no tensor meets one of another device, none is read.
+"""Every pipeline on a GPU, as tensors without numbers show it: none meets one of another device, none is read.
 
 PyTorch lets such tensors lie on ``cuda`` where there is none. A value that the host reads ends in an error there, as
 does an operation on tensors of two devices.

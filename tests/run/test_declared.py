@@ -72,11 +72,6 @@ def test_the_shape_is_sound():
     assert made.notes == ("labels: this pipeline does not read them, they are ignored",)
 
 
-class Yields(Own):
-    def loss(self, phase, now, shared):
-        yield from ()
-
-
 GIVEN = {
     "nothing": (lambda: None, "gives NoneType, expected Terms"),
     "empty": (lambda: Terms({}), "gives Terms without a loss"),
@@ -279,6 +274,20 @@ def test_a_domain_that_the_data_do_not_give():
     DATASETS.register("photos")(Photos)
     said = error_of(data={"type": "photos"})
     assert "photo" in said and "image" in said
+
+
+def test_a_pipeline_may_have_buffers_and_parameters_of_its_own():
+    class Keeps(Own):
+        def __init__(self, networks, losses):
+            super().__init__(networks, losses)
+            self.register_buffer("mean", torch.ones(()))
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def loss(self, phase, now, shared):
+            return Terms({"G": (self.G(now.batch["image"]) * self.scale - self.mean).square().mean()})
+
+    made = experiment(Keeps)
+    assert made.trial.is_whole and made.build_pipeline().mean == 1
 
 
 def test_a_class_that_is_no_pipeline():

@@ -12,6 +12,8 @@ def test_images_are_put_together_and_means_are_averaged():
     kept = merged(parts, ["mean"])
     assert kept["fake"].flatten().tolist() == [0, 0, 1, 1, 2, 2]
     assert kept["mean"].tolist() == [1, 2]
+    half = merged([{"mean": torch.tensor(1.0, dtype=torch.bfloat16)}], ["mean"])
+    assert half["mean"].dtype == torch.float32, "what autocast makes of it is no type for a sum"
 
 
 def test_one_part_is_as_it_is_and_detached():
