@@ -36,6 +36,7 @@ class Generator:
 
     Attributes:
         info: The bundle's metadata.
+        direction: The use of the model that makes images from noise.
         codec: What the images mean.
 
     Raises:
@@ -57,7 +58,8 @@ class Generator:
             raise I2IError(
                 f"{info.name}: this model {does}, it makes none from noise", ["i2i translate MODEL INPUT OUTPUT"]
             )
-        self.codec: Codec = info.codec(info.directions[found[0]].target)
+        self.direction = found[0]
+        self.codec: Codec = info.codec(info.directions[self.direction].target)
         self.device = pick_device(device)
         self.precision = Precision.pick("fp32" if precision == "auto" else precision, self.device)
         self.options = check_options(pipeline.generate, options or {})

@@ -13,7 +13,7 @@ from i2i.pipelines.base import Applied, View, latents_of
 from i2i.training.precision import Precision
 from i2i.training.updater import Updater
 
-_FROM_NOISE = 8  # images from noise in a row
+_FROM_NOISE = 8  # images from noise in a row, or one for each of the first ten classes
 
 
 def sample_grid(updater: Updater, dataset: SeededDataset, count: int) -> np.ndarray | None:
@@ -40,15 +40,22 @@ def sample_grid(updater: Updater, dataset: SeededDataset, count: int) -> np.ndar
             batch = {k: updater.to_device(v[None]) for k, v in item.items() if isinstance(v, Tensor)}
             updater.seed("sample", index)
             views = pipeline.previews(batch)
-            seeds = range(row * _FROM_NOISE, (row + 1) * _FROM_NOISE)
-            for name, direction in noise.items():
+            names = _names(dataset)
+            seeds = range(row * len(names), (row + 1) * len(names))
+            for direction in noise.values():
                 label = _labels(batch.get("label"), seeds, dataset.num_classes)
                 images = applied.generated(latents_of(seeds, pipeline.latent_shape), label, seeds)
-                views.setdefault(name, View(direction.target, torch.stack(list(images))))
+                views |= {name: View(direction.target, y[None]) for name, y in zip(names, images, strict=True)}
             for name, view in views.items():
                 pictures = dataset.codecs[view.domain].show(view.images.float().cpu())
                 columns.setdefault(name, []).append(np.concatenate(list(pictures), axis=1))
     return make_grid(columns) if columns else None
+
+
+def _names(dataset: SeededDataset) -> list[str]:
+    """Returns the names of the columns of images from noise: classes, where there are such."""
+    classes = [str(name) for name in dataset.dataset.class_names]
+    return [f"class {name}" for name in classes[:10]] or [f"made {1 + column}" for column in range(_FROM_NOISE)]
 
 
 def _labels(label: Tensor | None, seeds: Sequence[int], num_classes: int) -> Tensor | None:
@@ -56,5 +63,5 @@ def _labels(label: Tensor | None, seeds: Sequence[int], num_classes: int) -> Ten
     if label is None:
         return None
     if num_classes:
-        return torch.tensor([seed % num_classes for seed in seeds])
+        return torch.arange(len(seeds)) % num_classes
     return label[:1].repeat(len(seeds), *[1] * (label.ndim - 1))

@@ -145,8 +145,29 @@ def check_value(annotation: Any, node: Node) -> list[Problem]:
         # JSON's strict mode is YAML's: a list may become a tuple, an integer a float, and nothing else changes.
         adapter.validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError):
+        if inner := _inner_problems(annotation, node):
+            return inner
         near = did_you_mean(value, _choices(annotation)) if isinstance(value, str) else ""
         return [node.problem(f"expected {describe(annotation)}, got {_shown(value)}{near}")]
+    return []
+
+
+def _inner_problems(annotation: Any, node: Node) -> list[Problem]:
+    """Finds what is wrong within a mapping, where a mapping is what may stand there."""
+    union = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    for one in union or (annotation,):
+        if node.is_mapping and typing.get_origin(one) is dict:
+            key_type, value_type = typing.get_args(one)
+            known = _choices(key_type)
+            return [
+                problem
+                for name, child in node.items()
+                for problem in (
+                    [child.problem(f"unknown key{did_you_mean(name, known)}", hints=[f"known here: {', '.join(known)}"])]
+                    if known and name not in known
+                    else check_value(value_type, child)
+                )
+            ]
     return []
 
 

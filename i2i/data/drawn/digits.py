@@ -78,10 +78,10 @@ HANDS = tuple(tuple(_strokes(hand) for hand in hands) for hands in _HANDS)
 
 
 class Digits(Dataset):
-    """Drawn digits, white on black, with the digit as label.
+    """Drawn digits, white on black, with the digit as label. Of each ten items in a row, each shows another digit.
 
     Items are ``{"image": float32 [C, S, S] in [-1, 1], "label": int64, "path": str}``. The path is a name only. An item
-    depends on its index alone: item ``i`` shows the digit ``i % 10``.
+    depends on its index alone.
     """
 
     splits = tuple(_SPLITS)
@@ -138,7 +138,9 @@ class Digits(Dataset):
 
         if not 0 <= index < self.length:
             raise IndexError(f"index must be from 0 to {self.length - 1}, got {index}")
-        own, digit = np.random.default_rng((_SPLITS[self.split], index)), index % 10
+        split = _SPLITS[self.split]
+        digit = int(np.random.default_rng((split, index // 10, 1)).permutation(10)[index % 10])
+        own = np.random.default_rng((split, index))
         pixels = draw_digit(digit, self.size[0], own)[..., None]
         codec = self.codecs["image"]
         if codec.channels == 3:

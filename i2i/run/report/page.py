@@ -26,10 +26,10 @@ from i2i.inference.bundle.bundle import BundleInfo, read_info
 from i2i.run.report import charts, facts
 from i2i.run.report.embedding import Embedded, embed
 from i2i.run.report.history import read_history
-from i2i.run.report.pictures import Picture
+from i2i.run.report.pictures import Picture, Sheet
 
 NAME = "report.html"
-LONGEST_PICTURE, LONGEST_SAMPLE = 512, 800  # pixels
+LONGEST_PICTURE, LONGEST_SAMPLE, LONGEST_SHEET = 512, 800, 1400  # pixels
 SAMPLES = 5
 
 
@@ -53,17 +53,29 @@ class _Direction:
 
 
 @dataclass(frozen=True)
+class _Sheet:
+    """Images from noise, ready for the page."""
+
+    name: str
+    image: Embedded
+    caption: str
+
+
+@dataclass(frozen=True)
 class _Sample:
     step: int
     image: Embedded
 
 
-def write_report(folder: Path, pictures: Sequence[Picture] = (), notes: Sequence[str] = ()) -> Path:
+def write_report(
+    folder: Path, pictures: Sequence[Picture] = (), sheets: Sequence[Sheet] = (), notes: Sequence[str] = ()
+) -> Path:
     """Writes ``report.html`` into a run folder, of whatever the folder holds.
 
     Args:
         folder: The run folder.
         pictures: Before and after.
+        sheets: Images from noise.
         notes: What the reader should know is missing.
 
     Returns:
@@ -88,6 +100,8 @@ def write_report(folder: Path, pictures: Sequence[Picture] = (), notes: Sequence
         notes=[facts.without_home(note.replace(f"{folder}{os.sep}", "")) for note in missing],
         directions=_directions(model, pictures),
         split=pictures[0].split if pictures else "",
+        sheets=[_Sheet(sheet.direction, embed(sheet.image, LONGEST_SHEET), sheet.caption) for sheet in sheets],
+        makes_images=any(not one.source and one.target for one in model.directions.values()) if model else False,
         samples=samples,
         charts=charts.charts_of(history),
         size=charts,
@@ -96,7 +110,6 @@ def write_report(folder: Path, pictures: Sequence[Picture] = (), notes: Sequence
         folder=facts.shown_path(folder),
         folder_code=facts.path_code(folder),
         plugins=_plugins_of(model),
-        has_model=model is not None,
         has_best=best is not None,
         config=facts.without_home(config_text),
         environment=facts.describe_environment(),
@@ -160,7 +173,9 @@ def _type_of(config: dict[str, Any], key: str) -> str:
 
 
 def _directions(model: BundleInfo | None, pictures: Sequence[Picture]) -> list[_Direction]:
-    names = dict.fromkeys([*(model.directions if model else ()), *(picture.direction for picture in pictures)])
+    told = model.directions.items() if model else ()
+    translating = [name for name, direction in told if direction.source and direction.target]
+    names = dict.fromkeys([*translating, *(picture.direction for picture in pictures)])
     directions = []
     for name in names:
         own = [picture for picture in pictures if picture.direction == name]

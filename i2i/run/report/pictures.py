@@ -15,11 +15,14 @@ from i2i.core.errors import I2IError
 from i2i.core.registry import DATASETS
 from i2i.data.base import Dataset, adapted
 from i2i.data.loading.stream import SeededDataset, spread
+from i2i.images.files import make_grid
+from i2i.inference.generator import Generator
 from i2i.inference.translator import Translator
 from i2i.run.experiment import Experiment
 
 HELD_OUT = ("test", "val")
 SECONDS = 60.0
+SHOWN = 10  # columns of images from noise
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,39 @@ class Picture:
     target: np.ndarray | None = None
     split: str = "train"
     domains: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Images that a model makes from noise.
+
+    Attributes:
+        direction: As users name it.
+        image: uint8 ``[H, W, 3]``: a row for each latent, with a column for each class where the model has such.
+        caption: What is in it.
+    """
+
+    direction: str
+    image: np.ndarray
+    caption: str
+
+
+def collect_sheets(folder: Path, rows: int = 4, device: str = "auto") -> list[Sheet]:
+    """Makes images from noise with the bundle of a run folder; with classes, one latent a row.
+
+    Raises:
+        I2IError: There is no bundle, or it makes none.
+    """
+    generator = Generator.load(folder, device=device)
+    classes = generator.info.classes[:SHOWN]
+    columns: dict[str, list[np.ndarray]] = {}
+    for column in range(len(classes) or SHOWN):
+        seeds = range(rows) if classes else range(column * rows, (column + 1) * rows)
+        made = generator(list(seeds), column if classes else None)
+        shown = [generator.codec.show(generator.codec.encode(image)) for image in made]
+        columns[f"class {classes[column]}" if classes else f"seeds {seeds[0]} to {seeds[-1]}"] = shown
+    caption = f"seeds 0 to {rows - 1}, a row each" if classes else f"seeds 0 to {rows * SHOWN - 1}"
+    return [Sheet(generator.direction, make_grid(columns), caption)]
 
 
 def collect_pictures(

@@ -5,7 +5,7 @@ from pathlib import Path
 from i2i.core.errors import I2IError
 from i2i.run.experiment import Experiment
 from i2i.run.report.page import write_report
-from i2i.run.report.pictures import Picture, collect_pictures
+from i2i.run.report.pictures import Picture, Sheet, collect_pictures, collect_sheets
 
 
 def report_run(experiment: Experiment, folder: Path, device: str = "auto", count: int = 4) -> Path:
@@ -24,12 +24,17 @@ def report_run(experiment: Experiment, folder: Path, device: str = "auto", count
         OSError: A file may not be read, or the page cannot be written.
     """
     pictures: list[Picture] = []
+    sheets: list[Sheet] = []
     notes = []
+    directions = [direction for direction in experiment.own_directions.values() if direction.target]
     try:
-        pictures = collect_pictures(experiment, folder, count, device)
+        if any(direction.source for direction in directions):
+            pictures = collect_pictures(experiment, folder, count, device)
+        if any(not direction.source for direction in directions):
+            sheets = collect_sheets(folder, count, device)
     except Exception as error:  # data sets and networks of others may raise anything; the curves do not depend on them
         notes.append(f"no pictures could be made: {_reason(error)}")
-    return write_report(folder, pictures, notes)
+    return write_report(folder, pictures, sheets, notes)
 
 
 def report_folder(folder: Path, device: str = "auto", count: int = 4) -> Path:

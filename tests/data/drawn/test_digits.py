@@ -14,10 +14,14 @@ def pictures(count, **arguments):
 
 
 def test_items_are_what_they_say():
-    item = Digits(size=20, length=30)[13]
+    data = Digits(size=20, length=30)
+    item = data[13]
     assert item["image"].shape == (1, 20, 20) and item["image"].dtype == torch.float32
     assert -1 <= item["image"].min() < -0.9 and 0.5 < item["image"].max() <= 1, "white on black"
-    assert item["label"] == 3 and item["label"].dtype == torch.int64
+    assert item["label"].dtype == torch.int64
+    labels = [int(data[index]["label"]) for index in range(30)]
+    assert all(sorted(labels[first : first + 10]) == list(range(10)) for first in (0, 10, 20)), "balanced"
+    assert labels[:10] != labels[10:20] != labels[20:], "and mixed"
     assert Digits().channels == {"image": 1} and Digits().num_classes == 10
 
 

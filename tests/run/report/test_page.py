@@ -106,7 +106,7 @@ def test_hostile_text_stays_text(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(f"name: '{HOSTILE.replace(chr(39), chr(39) * 2)}'\npipeline: {{type: '</style><b>'}}\n")
     write_log(tmp_path, [{"step": 1, HOSTILE: 1.0}, {"step": 2, HOSTILE: 2.0}])
-    page = read_page(write_report(tmp_path, [picture(HOSTILE, HOSTILE)], [HOSTILE]))
+    page = read_page(write_report(tmp_path, [picture(HOSTILE, HOSTILE)], notes=[HOSTILE]))
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert not [e for e in page.elements if e.tag == "b" or "onerror" in e.attributes]
     assert page.all("title")[0].text == f"{HOSTILE}: report"

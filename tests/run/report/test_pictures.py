@@ -10,7 +10,8 @@ from i2i.core.errors import DataError, I2IError
 from i2i.data.drawn.dataset import Synthetic
 from i2i.inference.bundle.bundle import save_bundle
 from i2i.run.experiment import Experiment
-from i2i.run.report.pictures import collect_pictures
+from i2i.run.report.pictures import collect_pictures, collect_sheets
+from i2i.run.report.run import report_run
 from tests.bundles import REPOSITORY
 from tests.run.report.pages import smooth_image
 
@@ -185,3 +186,22 @@ def test_a_model_of_nan_has_no_pictures(tmp_path):
     save_bundle(tmp_path / "model.safetensors", experiment.bundle_info(pipeline, 0), pipeline)
     with pytest.raises(I2IError, match="not finite"):
         collect_pictures(experiment, tmp_path, device="cpu")
+
+
+def test_images_from_noise_are_shown_by_class(tmp_path):
+    """Beside the class stands what generate makes of the same seeds."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(f"extends: {REPOSITORY}/configs/tiny/gan.yaml\n")
+    experiment = Experiment.load(folder / "config.yaml")
+    pipeline = experiment.build_pipeline()
+    save_bundle(folder / "model.safetensors", experiment.bundle_info(pipeline, 0), pipeline)
+    (sheet,) = collect_sheets(folder, rows=2, device="cpu")
+    assert main("generate", [str(folder), str(tmp_path / "made"), "--seeds", "0,1", "--class", "7", "--device", "cpu"]) == 0
+    side, gap, header = 128, 4, 20
+    for row in range(2):
+        expected = np.asarray(Image.open(tmp_path / f"made/seed000{row}.png")).repeat(8, 0).repeat(8, 1)
+        top, left = header + row * (side + gap), gap + 7 * (side + gap)
+        np.testing.assert_array_equal(sheet.image[top : top + side, left : left + side, 0], expected)
+    text = report_run(experiment, folder, "cpu").read_text()
+    assert "Made from noise" in text and "i2i generate" in text and "i2i translate" not in text
