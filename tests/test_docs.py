@@ -70,6 +70,8 @@ def tool_lines():
         place = next((i for i, word in enumerate(words) if re.fullmatch(r"tools/\w+\.py", word)), None)
         if place is not None:
             found.append((page, Path(words[place]).stem, words[place + 1 :]))
+        elif words[0] == "i2i":
+            found.append((page, words[1].replace("-", "_"), words[2:]))
     return found
 
 
@@ -90,6 +92,8 @@ def checkout(tmp_path, monkeypatch):
         for of, kind, name, _, text in BLOCKS:
             if of == page and kind == "file":
                 (tmp_path / name).write_text(text)
+                if name.startswith("draw_"):  # files that others of the page read
+                    exec(compile(text, name, "exec"), {})
         return tmp_path
 
     for registry in REGISTRIES.values():
@@ -161,6 +165,36 @@ def test_the_plugins_of_the_pages_do_what_they_say(checkout):
     assert 0 < json.loads((folder / "metric/log.jsonl").read_text().splitlines()[-1])["val_brightness"] < 1
 
 
+FEW = ["trainer.images=null", "trainer.steps=2", "trainer.batch_size=4", "trainer.ema=null", "trainer.precision=fp32"]
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("own-pipeline", "smooth"),
+        ("own-pipeline", "small_vae"),
+        ("own-data-set", "squares"),
+        ("own-data-set", "faces"),
+    ],
+)
+def test_the_plugins_built_from_nothing_train_and_are_used(page, name, checkout):
+    """Every command of the page that uses the run, as it stands there."""
+    folder, page = checkout(f"howto/{page}.md"), f"howto/{page}.md"
+    make_image(folder / "photos/one.png", (40, 24))
+    used = 0
+    for of, words in commands():
+        if of == page and words[0] == "i2i" and f"{name}.yaml" in words and "--out" in words:
+            assert main("train", [*words[2:], *FEW]) == 0
+            run = words[words.index("--out") + 1]
+    for of, words in commands():
+        if of == page and words[0] == "i2i" and run in words and words[1] != "train":
+            if "--plugin" not in words:
+                words = [*words, "--plugin", f"{name}.py"]
+            assert main(words[1], [*words[2:], "--device", "cpu"]) == 0
+            used += 1
+    assert used
+
+
 @pytest.mark.parametrize(("page", "command", "arguments"), tool_lines(), ids=lambda value: str(value)[:60])
 def test_options_exist(page, command, arguments):
     assert command in COMMANDS and (REPOSITORY / f"tools/{command}.py").is_file()
@@ -186,7 +220,7 @@ def test_what_is_trained_is_good(page, config, overrides, checkout):
 
 def test_other_programs_are_known_ones():
     programs = {words[0] for _, words in commands()}
-    known = ". python python3 pip make torchrun tensorboard srun sbatch for head=$(scontrol"
+    known = ". python python3 pip i2i make torchrun tensorboard srun sbatch for head=$(scontrol"
     assert programs <= set(known.split())
     makefile = (REPOSITORY / "Makefile").read_text()
     texts = " ".join(PAGES.values())

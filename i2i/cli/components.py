@@ -51,7 +51,7 @@ def _describe(kind: str, name: str) -> str:
     import inspect
 
     from i2i.core.registry import registry_of
-    from i2i.run.reference.documentation import FROM_DATA, arguments_of
+    from i2i.run.reference.documentation import FROM_DATA, arguments_of, options_of_uses
 
     registry = registry_of(kind)
     component, entry = registry.get(name), registry.entry(name)
@@ -61,6 +61,9 @@ def _describe(kind: str, name: str) -> str:
         if argument.name in FROM_DATA:
             default = "from the data"
         lines.append(f"  {argument.name}: {argument.type_text}; {default}")
+    for method, options in options_of_uses(component).items():
+        lines += ["", f"  --option of {method}:"]
+        lines += [f"    {one.name}: {one.type_text}; default {one.default!r}" for one in options]
     texts = [component.__doc__, component.__init__.__doc__ if "__init__" in vars(component) else None]
     documentation = [inspect.cleandoc(text) for text in texts if text]
     return "\n\n".join(["\n".join(lines), *documentation])

@@ -105,10 +105,10 @@ def _parse_grid(text: str | None) -> tuple[int, int] | None:
 
 
 def _load(args: argparse.Namespace) -> tuple["Generator", str]:
+    from i2i.core.config.options import parse_options
     from i2i.core.plugins import sha256
     from i2i.inference.bundle.place import find_bundle
     from i2i.inference.generator import Generator
-    from i2i.inference.options import parse_options
 
     options = parse_options(args.option)
     if args.truncation is not None:

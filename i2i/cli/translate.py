@@ -119,8 +119,8 @@ def _load_model(args: argparse.Namespace) -> tuple[list["Translator"], str]:
         while True:
             before = _identity(path)
             reading = pool.submit(sha256, path)  # while torch is imported
+            from i2i.core.config.options import parse_options
             from i2i.inference.jobs.lanes import devices_of
-            from i2i.inference.options import parse_options
             from i2i.inference.translator import Translator
 
             translators = [

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2i.core.config.options import check_options
 from i2i.core.errors import I2IError
 from i2i.core.registry import did_you_mean
 from i2i.images.codecs import Codec
 from i2i.inference.bundle.bundle import BundleInfo, load_bundle
 from i2i.inference.bundle.place import find_bundle
-from i2i.inference.options import check_options
 from i2i.pipelines.base import Applied, Pipeline, latents_of
 from i2i.training.precision import Precision, pick_device
 

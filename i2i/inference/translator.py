@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from i2i.core.config.options import check_options
 from i2i.core.errors import DataError, I2IError
 from i2i.images.codecs import Codec
 from i2i.images.decoding import MAX_PIXELS, Refused
 from i2i.inference.bundle.bundle import BundleInfo, load_bundle
 from i2i.inference.bundle.place import find_bundle
-from i2i.inference.options import check_options
 from i2i.pipelines.base import Applied, Pipeline
 from i2i.training.precision import Precision, pick_device
 

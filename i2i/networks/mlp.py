@@ -1,8 +1,8 @@
 """Fully connected networks, the first that adversarial training was shown with.
 
 Goodfellow et al., "Generative Adversarial Networks" (2014, arXiv:1406.2661), section 5. Labels as in Mirza and
-Osindero, "Conditional Generative Adversarial Nets" (2014, arXiv:1411.1784), section 4.1: both networks read them beside
-their input.
+Osindero, "Conditional Generative Adversarial Nets" (2014, arXiv:1411.1784), section 4.1: in both networks they have a
+first layer of their own, beside that of the input.
 """
 
 from itertools import pairwise
@@ -13,6 +13,33 @@ from torch import Tensor, nn
 from i2i.networks.blocks.conditions import label_vector
 
 Size = int | tuple[int, int]
+
+
+class _Hidden(nn.Module):
+    """The hidden layers, ``[N, in_features] -> [N, out_features]``.
+
+    A one-hot label among hundreds of pixels would hardly be seen: it has as many units of its own as the input has.
+    """
+
+    def __init__(self, in_features: int, widths: tuple[int, ...], num_labels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.first = _layer(in_features, widths[0], dropout)
+        self.label = _layer(num_labels, widths[0], dropout) if num_labels else None
+        joined = widths[0] * (2 if num_labels else 1)
+        numbers = (joined, *widths[1:])
+        self.rest = nn.Sequential(*(_layer(one, other, dropout) for one, other in pairwise(numbers)))
+        self.out_features = numbers[-1]
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        x = self.first(x)
+        if self.label is not None:
+            x = torch.cat([x, self.label(condition)], dim=1)
+        return self.rest(x)
+
+
+def _layer(in_features: int, out_features: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Linear(in_features, out_features), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
 
 
 class MLPGenerator(nn.Module):
@@ -45,17 +72,12 @@ class MLPGenerator(nn.Module):
             raise ValueError(f"z_dim must be at least 1, got {z_dim}")
         self.z_dim, self.out_channels = z_dim, out_channels
         self.num_classes, self.num_attributes = num_classes, num_attributes
-        numbers = (z_dim + num_classes + num_attributes, *widths)
-        layers = [nn.Sequential(nn.Linear(one, other), nn.LeakyReLU(0.2)) for one, other in pairwise(numbers)]
-        self.hidden = nn.ModuleList(layers)
-        self.head = nn.Linear(widths[-1], out_channels * self.height * self.width)
+        self.hidden = _Hidden(z_dim, widths, num_classes + num_attributes)
+        self.head = nn.Linear(self.hidden.out_features, out_channels * self.height * self.width)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Makes images of latents ``[N, z_dim]`` and, where it reads them, labels ``[N]`` or ``[N, K]``."""
-        condition = label_vector(label, self.num_classes, self.num_attributes, len(z))
-        x = z if condition is None else torch.cat([z, condition], dim=1)
-        for layer in self.hidden:
-            x = layer(x)
+        x = self.hidden(z, label_vector(label, self.num_classes, self.num_attributes, len(z)))
         return torch.tanh(self.head(x)).view(-1, self.out_channels, self.height, self.width)
 
 
@@ -89,22 +111,13 @@ class MLPDiscriminator(nn.Module):
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.fixed_size = (height, width)
         self.num_classes, self.num_attributes = num_classes, num_attributes
-        numbers = (in_channels * height * width + num_classes + num_attributes, *widths)
-        layers = [
-            nn.Sequential(nn.Linear(one, other), nn.LeakyReLU(0.2), nn.Dropout(dropout))
-            for one, other in pairwise(numbers)
-        ]
-        self.hidden = nn.ModuleList(layers)
-        self.head = nn.Linear(widths[-1], 1)
+        self.hidden = _Hidden(in_channels * height * width, widths, num_classes + num_attributes, dropout)
+        self.head = nn.Linear(self.hidden.out_features, 1)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Judges images ``[N, C, H, W]`` and, where it reads them, labels ``[N]`` or ``[N, K]``."""
         condition = label_vector(label, self.num_classes, self.num_attributes, len(x))
-        x = x.flatten(1)  # [N, C H W]
-        x = x if condition is None else torch.cat([x, condition], dim=1)
-        for layer in self.hidden:
-            x = layer(x)
-        return self.head(x)
+        return self.head(self.hidden(x.flatten(1), condition))
 
 
 def _checked(size: Size, widths: tuple[int, ...], num_classes: int, num_attributes: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from i2i import Generator
+from i2i.cli import main
 from i2i.core.errors import ConfigError, I2IError
 from i2i.core.registry import DATASETS, PIPELINES
 from i2i.data.base import Dataset
@@ -106,13 +107,18 @@ class Scaled(GAN):
         return super().generate(z * truncation, label)
 
 
-def test_options_come_from_the_signature_of_generate(tmp_path):
+def test_options_come_from_the_signature_of_generate(tmp_path, capsys):
     PIPELINES.register("scaled")(Scaled)
     bundle = make_bundle(tmp_path / "m.safetensors", "gan", "pipeline={type: scaled}")
     plain, narrow = (Generator.load(bundle, device="cpu", options=o) for o in ({}, {"truncation": 0.1}))
     assert (plain([3], 1) != narrow([3], 1)).any()
     with pytest.raises(ConfigError, match="truncatoin: unknown option, did you mean 'truncation'"):
         Generator.load(bundle, device="cpu", options={"truncatoin": 1.0})
+    assert main("components", ["pipeline", "scaled"]) == 0
+    assert (
+        "--option of generate:\n    truncation: a number; default 1.0\n    steps: an integer; default 1"
+        in capsys.readouterr().out
+    )
     with pytest.raises(ConfigError, match="steps"):
         Generator.load(bundle, device="cpu", options={"steps": "many"})
 

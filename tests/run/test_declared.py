@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i.core.errors import ConfigError
+from i2i.core.errors import ConfigError, DataError
 from i2i.core.registry import DATASETS, GENERATORS, NETWORKS, PIPELINES
 from i2i.data.base import Dataset
 from i2i.images.codecs import ImageCodec
@@ -274,6 +274,16 @@ def test_a_domain_that_the_data_do_not_give():
     DATASETS.register("photos")(Photos)
     said = error_of(data={"type": "photos"})
     assert "photo" in said and "image" in said
+
+
+def test_a_data_set_that_finds_no_files_says_so_in_its_own_words():
+    class Nowhere(Photos):
+        def __init__(self, root: str = "photos"):
+            raise DataError(f"{root}: no such folder", ["data.root=FOLDER says where they are"])
+
+    DATASETS.register("nowhere")(Nowhere)
+    said = error_of(data={"type": "nowhere"})
+    assert said.startswith("<config> data: photos: no such folder\n    data.root=FOLDER says")
 
 
 def test_a_pipeline_may_have_buffers_and_parameters_of_its_own():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from i2i.core.config.document import Node
-from i2i.core.errors import ArgumentError, ArgumentErrors, ConfigError, Problem, RegistryError, shortened
+from i2i.core.errors import ArgumentError, ArgumentErrors, ConfigError, I2IError, Problem, RegistryError, shortened
 from i2i.core.registry import REGISTRIES, Nested, Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -163,7 +163,11 @@ def _inner_problems(annotation: Any, node: Node) -> list[Problem]:
                 problem
                 for name, child in node.items()
                 for problem in (
-                    [child.problem(f"unknown key{did_you_mean(name, known)}", hints=[f"known here: {', '.join(known)}"])]
+                    [
+                        child.problem(
+                            f"unknown key{did_you_mean(name, known)}", hints=[f"known here: {', '.join(known)}"]
+                        )
+                    ]
                     if known and name not in known
                     else check_value(value_type, child)
                 )
@@ -224,7 +228,7 @@ def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]
         supplied: Passed where the constructor names them and the node does not.
 
     Raises:
-        ConfigError: The constructor refused an argument with a ``ValueError``.
+        ConfigError: The constructor refused an argument with a ``ValueError``, or raised an error of i2i.
     """
     parameters = parameters_of(component)
     arguments = {key: value for key, value in (supplied or {}).items() if key in parameters}
@@ -235,6 +239,10 @@ def build(component: Callable[..., Any], node: Node, supplied: Mapping[str, Any]
         raise ConfigError([node.problem(str(error), *error.path, hints=error.hints)]) from error
     except ArgumentErrors as error:
         raise ConfigError([node.problem(str(one), *one.path, hints=one.hints) for one in error.errors]) from error
+    except ConfigError:
+        raise
+    except I2IError as error:  # such as a data set that looks for its files at once
+        raise ConfigError([node.problem(error.message, hints=error.hints)]) from error
     except ValueError as error:
         # By convention the message begins with the argument's name.
         named = str(error).partition(" ")[0].rstrip(":,")

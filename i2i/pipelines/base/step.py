@@ -50,7 +50,8 @@ class Terms:
         losses: Scalars by name, weights included. The trainer descends their sum.
         statistics: Scalars to log only, such as the accuracy of a discriminator.
         keep: Values for :meth:`Pipeline.commit`, detached. A key that ``Pipeline.averaged_state`` names holds a mean
-            (over parts and processes it is averaged again, in float32), any other a tensor whose first dimension is the batch.
+            (over parts and processes it is averaged again, in float32), any other a tensor whose first dimension is
+            the batch.
     """
 
     losses: dict[str, Tensor]

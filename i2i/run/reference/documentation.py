@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from i2i.core.config.build import FRAMEWORK_ARGUMENTS, describe, parameters_of, without_tensors
+from i2i.core.config.options import options_of
 from i2i.core.registry import Entry, Registry
 
 FROM_DATA = ("in_channels", "out_channels")  # the framework passes them where a YAML does not
@@ -62,6 +63,19 @@ def arguments_of(component: Callable[..., Any]) -> list[Argument]:
         for name, parameter in parameters_of(component).items()
         if name not in FRAMEWORK_ARGUMENTS
     ]
+
+
+def options_of_uses(component: Callable[..., Any]) -> dict[str, list[Argument]]:
+    """Returns the options that users of a pipeline's model may set, by method; without methods that have none."""
+    found = {}
+    for method in ("translate", "generate", "score") if hasattr(component, "directions") else ():
+        options = options_of(getattr(component, method))
+        texts = _items(getattr(component, method).__doc__ or "")
+        found[method] = [
+            Argument(name, without_tensors(one.annotation), one.default, texts.get(name, ""))
+            for name, one in options.items()
+        ]
+    return {method: options for method, options in found.items() if options}
 
 
 def summary_of(component: Callable[..., Any]) -> str:

@@ -197,7 +197,10 @@ def test_images_from_noise_are_shown_by_class(tmp_path):
     pipeline = experiment.build_pipeline()
     save_bundle(folder / "model.safetensors", experiment.bundle_info(pipeline, 0), pipeline)
     (sheet,) = collect_sheets(folder, rows=2, device="cpu")
-    assert main("generate", [str(folder), str(tmp_path / "made"), "--seeds", "0,1", "--class", "7", "--device", "cpu"]) == 0
+    assert (
+        main("generate", [str(folder), str(tmp_path / "made"), "--seeds", "0,1", "--class", "7", "--device", "cpu"])
+        == 0
+    )
     side, gap, header = 128, 4, 20
     for row in range(2):
         expected = np.asarray(Image.open(tmp_path / f"made/seed000{row}.png")).repeat(8, 0).repeat(8, 1)

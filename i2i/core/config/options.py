@@ -9,12 +9,13 @@ from i2i.core.config.document import COMMAND_LINE, node_of, parse
 from i2i.core.errors import ConfigError, I2IError
 from i2i.core.registry import did_you_mean
 
-FRAMEWORK = ("x", "direction", "rng", "z", "label")  # what the framework passes
+_PASSED = {"translate": 3, "generate": 2, "score": 2}  # arguments that the framework passes, by position
 
 
 def options_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns the options of a method, by name: those of its arguments that the framework does not pass."""
-    return {name: one for name, one in parameters_of(method).items() if name not in FRAMEWORK}
+    """Returns the options of a pipeline's method, by name: those of its arguments that the framework does not pass."""
+    passed = [name for name in parameters_of(method) if name != "self"][: _PASSED[method.__name__]]
+    return {name: one for name, one in parameters_of(method).items() if name not in ("self", *passed)}
 
 
 def check_options(method: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
