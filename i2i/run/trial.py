@@ -212,13 +212,14 @@ def check_needs(
         raise ConfigError(dict.fromkeys(problems))
 
 
-def try_step(pipeline: Pipeline, node: Node, data: Data) -> Trial:
+def try_step(pipeline: Pipeline, node: Node, data: Data, count: int = 2) -> Trial:
     """Takes the losses of every phase without memory: the parts must fit each other.
 
     Args:
         pipeline: With networks on the meta device.
         node: The pipeline's, for messages.
         data: Tells sizes, channels and labels.
+        count: Images of the step; one of two or more shows what any number does.
 
     Raises:
         ConfigError: They do not.
@@ -227,7 +228,7 @@ def try_step(pipeline: Pipeline, node: Node, data: Data) -> Trial:
     if data.size is None:
         return trial
     try:
-        values = data.sample(2)
+        values = data.sample(min(count, 2))
     except DataError as error:
         hints = [*error.hints, "data.classes=10, or a list of names, says it without a look at the files"]
         raise ConfigError([data.node.problem(error.message, "root", hints=hints)]) from error
@@ -259,7 +260,8 @@ def try_step(pipeline: Pipeline, node: Node, data: Data) -> Trial:
         if not _needs_numbers(error):  # training will have them
             shown = ", ".join(f"{key} {'x'.join(map(str, value.shape))}" for key, value in values.items())
             where = f" in phase {name!r}" if name else ""
-            raise ConfigError([node.problem(f"a training step on {shown} fails{where}: {_one_line(error)}")]) from error
+            message = f"a training step on {shown} fails{where}: {_one_line(error)}"
+            raise ConfigError([node.problem(message, hints=_ONE if count < 2 and _is_of_one(error) else ())]) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -281,6 +283,13 @@ def _remember(letter: str, calls: dict[str, Call]) -> Any:
 
 def _needs_numbers(error: Exception) -> bool:
     return re.search(r"\bmeta (tensors?|device|kernel)\b|\bregister_meta\b", str(error), re.IGNORECASE) is not None
+
+
+_ONE = ["batch normalisation needs two images or more of each process and part: trainer.batch_size, or norm: none"]
+
+
+def _is_of_one(error: Exception) -> bool:
+    return "more than 1 value per channel" in str(error)
 
 
 def _one_line(error: Exception) -> str:

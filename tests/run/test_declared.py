@@ -276,6 +276,17 @@ def test_a_domain_that_the_data_do_not_give():
     assert "photo" in said and "image" in said
 
 
+def test_a_step_is_tried_with_as_many_images_as_it_has():
+    class Normalised(Affine):
+        def forward(self, x, label=None):
+            return nn.functional.batch_norm(self.conv(x).mean((2, 3)), None, None, training=True)[:, :, None, None] + x
+
+    GENERATORS.register("normalised")(Normalised)
+    assert experiment(generator={"type": "normalised"}).trial.is_whole
+    said = error_of(generator={"type": "normalised"}, **with_trainer(batch_size=4, accumulate=4))
+    assert "a training step on image 1x1x8x8" in said and "batch normalisation needs two images or more" in said
+
+
 def test_a_data_set_that_finds_no_files_says_so_in_its_own_words():
     class Nowhere(Photos):
         def __init__(self, root: str = "photos"):

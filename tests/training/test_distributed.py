@@ -56,12 +56,19 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
     assert log_two[-1]["val_psnr_a2b"] == pytest.approx(log_one[-1]["val_psnr_a2b"], abs=1e-2)
 
 
+GOING_ON = {
+    # Running statistics: each process would gather those of its own images.
+    "pix2pix": [*"generator.base_channels=4 discriminator.base_channels=4 data.length=5 trainer.batch_size=2".split(),
+                "trainer.ema=0.9", "pipeline.norm_policy=running", EACH],
+    # A lazy phase, labels, noise, an average in images; four parts over two processes.
+    "gan": "pipeline.r1_every=3 data.length=9 trainer.batch_size=8 trainer.accumulate=2".split(),
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path):
-    """Also with running statistics, which each process would gather of its own images."""
-    config = REPOSITORY / "configs/tiny/pix2pix.yaml"
-    tiny = "generator.base_channels=4 discriminator.base_channels=4 data.length=5 trainer.batch_size=2".split()
-    tiny += ["trainer.ema=0.9", "trainer.checkpoint_every=2", "pipeline.norm_policy=running", EACH]
+@pytest.mark.parametrize("name", GOING_ON)
+def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path, name):
+    config, tiny = REPOSITORY / f"configs/tiny/{name}.yaml", [*GOING_ON[name], "trainer.checkpoint_every=2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     launch(2, REPOSITORY / "tools/train.py", config, "--out", whole, "trainer.steps=4", *tiny)
     checkpoint = whole / "checkpoints/step_00000002.safetensors"

@@ -69,3 +69,13 @@ def test_the_mapping_is_one():
     mapping = LazyMapping(lambda: compute(False))
     assert list(mapping) == ["y"] and len(mapping) == 1 and "y" in mapping and "x" not in mapping
     assert calls == [False]
+
+
+def test_values_stay_those_of_the_first_forward():
+    """A generator's step between two phases of discriminators does not change what the second one sees."""
+    weight = [1.0]
+    shared = SharedForward(lambda needs_graph: {"y": torch.tensor(weight[0], requires_grad=needs_graph)}, is_kept=False)
+    assert shared.for_phase(True, True)["y"] == 1
+    weight[0] = 2.0
+    assert shared.for_phase(False, True)["y"] == 2, "computed again"
+    assert shared.for_phase(True, False)["y"] == 1

@@ -47,8 +47,13 @@ def _network_row(experiment: Experiment, letter: str, plan: NetworkPlan) -> list
 
 
 def _forward_flops(network: nn.Module, inputs: list[Any]) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(*inputs)
+    was_training = network.training
+    network.eval()  # in training, batch normalisation takes no single image
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(*inputs)
+    finally:
+        network.train(was_training)
     return counter.get_total_flops()
 
 
@@ -64,7 +69,8 @@ def _run_lines(experiment: Experiment) -> Iterator[str]:
     length = next(f"{count:,} {unit}" for unit, count in amounts.items() if count is not None)
     parts = f" in {settings.accumulate} parts" if settings.accumulate > 1 else ""
     images = "1 image" if settings.batch_size == 1 else f"{settings.batch_size} images"
-    yield f"run: {length} of {images}{parts}, seed {settings.seed}"
+    each = f" of {images}" if settings.steps is not None else f", {images} a step"
+    yield f"run: {length}{each}{parts}, seed {settings.seed}"
     for role in experiment.optimizer_roles:
         node = experiment.optimizer_nodes[role].plain()
         arguments = ", ".join(f"{key} {value}" for key, value in node.items() if key != "type")
