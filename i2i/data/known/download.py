@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,20 @@ class Downloader:
     sleep: Callable[[float], None] = time.sleep
     shows_progress: bool = True
 
-    def fetch(self, urls: Sequence[str], target: Path, say: Say = print) -> str:
+    def fetch(
+        self,
+        urls: Sequence[str],
+        target: Path,
+        say: Say = print,
+        naming: AbstractContextManager[object] | None = None,
+    ) -> str:
         """Brings the file to ``target``, resuming an earlier attempt, trying the addresses in turn.
+
+        Args:
+            urls: Its addresses.
+            target: Where it goes.
+            say: Takes a line for people.
+            naming: Entered while the whole file gets its name.
 
         Returns:
             The address it came from.
@@ -80,7 +92,8 @@ class Downloader:
         """
         part = _Part(target)
         if part.is_whole and part.url in urls:
-            part.finish()
+            with naming or nullcontext():
+                part.finish()
             return part.url
         reasons: dict[str, str] = {}
         for url in urls:
@@ -89,7 +102,8 @@ class Downloader:
             except _Permanent as error:
                 reasons[url] = str(error)
             else:
-                part.finish()
+                with naming or nullcontext():
+                    part.finish()
                 return url
         first = next(iter(reasons))
         hints = [f"mirror {url}: {reason}" for url, reason in reasons.items() if url != first]

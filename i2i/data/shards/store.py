@@ -122,7 +122,8 @@ class ShardStore:
                     return
                 while not self._make_room(shard):
                     time.sleep(PAUSE)
-                self.downloader.fetch([shard.url], path, say)
+                # Under the lock: who adds up what lies here would miss a file that changes its name meanwhile.
+                self.downloader.fetch([shard.url], path, say, self._locked("store.lock"))
                 try:
                     size = path.stat().st_size
                 except FileNotFoundError:  # whoever needs room has removed it already

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from i2i.core.errors import DataError
+from i2i.core.files.locks import locked
 from i2i.data.known.download import Downloader
 from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
@@ -189,8 +190,8 @@ def test_a_shard_may_be_removed_as_soon_as_it_is_there(server, folder, when, has
             lost.append(target)
 
     class Losing(Downloader):
-        def fetch(self, urls, target, say=print):
-            url = super().fetch(urls, target, say)
+        def fetch(self, urls, target, say=print, naming=None):
+            url = super().fetch(urls, target, say, naming)
             if when == "fetched":
                 lose(target)
             return url
@@ -317,6 +318,26 @@ def test_what_is_announced_stays_even_if_others_were_read_later(server, folder, 
     monkeypatch.undo()
     store.bring(shards[3])
     assert [store.holds(shard) for shard in shards] == [True, True, False, True]
+
+
+def test_no_shard_gets_its_name_while_others_add_up_what_lies_there(server, folder):
+    """They would find neither its part nor itself, and keep more than the store holds."""
+    shard = Shard(f"{server.url}/train-000.tar", (folder / "train-000.tar").stat().st_size)
+    store = ShardStore(folder.parent / "store", shard.size)
+    server.gate.clear()
+    thread = threading.Thread(target=store.bring, args=(shard,))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with (store.folder / "store.lock").open("ab") as file, locked(file.fileno()):
+        server.gate.set()
+        while stored(folder) < shard.size and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert not store.holds(shard)
+    thread.join(20)
+    assert store.holds(shard)
 
 
 def test_a_full_store_waits_for_what_others_are_downloading(server, folder):

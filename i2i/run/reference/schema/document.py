@@ -154,7 +154,7 @@ class _Document:
     def trainer(self, partial: bool) -> Schema:
         self.nodes.definitions["trainer"] = mapping(properties(arguments_of(TrainerSettings)))
         schema = reference("trainer")
-        return schema if partial else {"allOf": [schema], "anyOf": [{"required": [key]} for key in ("steps", "epochs")]}
+        return schema if partial else {"allOf": [schema], "anyOf": [{"required": [key]} for key in ("steps", "images", "epochs")]}
 
     def validation(self) -> Schema:
         """Its ``data`` is laid over the document's own, so it may leave out what it likes."""
