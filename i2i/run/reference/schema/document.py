@@ -154,7 +154,8 @@ class _Document:
     def trainer(self, partial: bool) -> Schema:
         self.nodes.definitions["trainer"] = mapping(properties(arguments_of(TrainerSettings)))
         schema = reference("trainer")
-        return schema if partial else {"allOf": [schema], "anyOf": [{"required": [key]} for key in ("steps", "images", "epochs")]}
+        lengths = [{"required": [key]} for key in ("steps", "images", "epochs")]
+        return schema if partial else {"allOf": [schema], "anyOf": lengths}
 
     def validation(self) -> Schema:
         """Its ``data`` is laid over the document's own, so it may leave out what it likes."""
