@@ -236,8 +236,8 @@ def _label_problems(spec: NetworkRole, node: Node, takes: Takes) -> Iterator[Pro
     """Finds networks that read other labels than the data have; one that is told of none reads none."""
     for name, source in spec.takes.items():
         given = node.get(name)
-        if given is None or given.value == 0 or not takes.is_known(source):
-            continue
+        if given is None or not given.value or not isinstance(given.value, int) or not takes.is_known(source):
+            continue  # another type has been reported, or is the network's own affair
         what = source.removeprefix("data.num_")
         if source in ("data.num_classes", "data.num_attributes"):
             try:

@@ -4,6 +4,7 @@ Processes decide alike: what one of them knows and all have to act upon travels 
 :func:`largest` or :func:`from_main`. A process that fails takes the others with it, and one of them says why.
 """
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,9 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
+    # The first optimizer would import it and keep the group, whose threads then meet the end of the process: once in
+    # some fifty runs it ended with SIGABRT, torchrun ended the others, and the report was missing (torch 2.15).
+    importlib.import_module("torch._dynamo")
     own = int(os.environ.get("LOCAL_RANK", "0"))
     if own < torch.cuda.device_count():
         torch.cuda.set_device(own)

@@ -152,6 +152,7 @@ def test_every_must_be_one_at_least():
 def test_more_classes_than_the_network_knows():
     said = error_of(generator={"type": "affine", "num_classes": 4})
     assert "num_classes" in said and "10" in said and "4" in said
+    assert "expected an integer" in error_of(generator={"type": "affine", "num_classes": "ten"})
 
 
 def test_labels_that_are_not_there():

@@ -46,13 +46,13 @@ def test_a_model_that_had_checkpoints_is_not_begun_anew(repository, finished, ca
 
 
 @pytest.mark.slow
-def test_all_kinds_of_runs_survive_forty_kills(repository, tmp_path):
-    figures, done = kill(repository, tmp_path, "--kills", "40", "--each", "7", "--seed", "1")
+def test_all_kinds_of_runs_survive_fifty_kills(repository, tmp_path):
+    figures, done = kill(repository, tmp_path, "--kills", "50", "--each", "7", "--seed", "1")
     assert done.returncode == 0, done.stdout
     total, rows = figures["total"], figures["rows"]
-    assert total["survived"] == total["tried"] == 40
+    assert total["survived"] == total["tried"] == 50
     assert total["inside"] >= 5, "kills inside of writes"
-    assert len(rows) == 7 and all(row["runs"] for row in rows.values())
+    assert len(rows) == 9 and all(row["runs"] for row in rows.values())
 
 
 @pytest.mark.slow

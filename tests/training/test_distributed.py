@@ -127,3 +127,27 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(tmp_path, 
         largest = max(one[name].abs().max().item() for name in names)
         difference = max((one[name] - two[name]).abs().max().item() for name in names)
         assert largest > 1e-4 and difference < 1e-12 * largest, letter
+
+
+LEAVING = """
+from pathlib import Path
+import torch
+from torch import nn
+from i2i.training import distributed
+with distributed.joined():
+    network = nn.Linear(2, 2)
+    network(torch.ones(1, 2)).sum().backward()
+    distributed.average([network.weight.grad])
+    torch.optim.Adam(network.parameters()).step()
+threads = sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+Path(f"{OUT}/{distributed.os.environ['RANK']}").write_text(" ".join(name for name in threads if "gloo" in name))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_leaves_the_group_has_none_of_its_threads(tmp_path):
+    """They sometimes ended the process with SIGABRT, and torchrun then ended the one that was writing the report."""
+    (tmp_path / "leaving.py").write_text(LEAVING.replace("{OUT}", str(tmp_path)))
+    launch(2, tmp_path / "leaving.py")
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["", ""]
