@@ -132,7 +132,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided:
             raise CheckpointError(f"{path}: the tensor {name} is sparse, and weights are dense")
-        if tensor.numel() == 0:
+        if tensor.numel() == 0 or tensor.is_meta:
             raise CheckpointError(f"{path}: the tensor {name} {list(tensor.shape)} has no values")
         if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
             raise CheckpointError(

@@ -112,6 +112,7 @@ def test_safetensors_are_read(tmp_path):
         ({"a.weight": torch.eye(2).to_sparse()}, "the tensor a.weight is sparse"),
         ({"a.weight": torch.zeros(2, 2, dtype=torch.int8)}, "the tensor a.weight is of torch.int8, and weights are"),
         ({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(1 << 40, 0)}, "has no values"),
+        ({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(2, device="meta")}, "has no values"),
     ],
 )
 def test_what_holds_no_weights_is_refused(tmp_path, stored, message):
