@@ -16,9 +16,10 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def one_line(error: BaseException) -> str:
-    """Returns the message of an exception as one line; its type's name where it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """Returns the message of an exception as one line, at most ``limit`` characters; without one its type's name."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if limit is None or len(text) <= limit else f"{text[:limit]} ..."
 
 
 def first_of(lines: Sequence[str], count: int) -> list[str]:

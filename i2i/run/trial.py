@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.core.config.document import Node
-from i2i.core.errors import ConfigError, DataError
+from i2i.core.errors import ConfigError, DataError, one_line
 from i2i.core.registry import REGISTRIES
 from i2i.pipelines.base import LossRole, NetworkRole, Now, Pipeline, each_of, fitted
 from i2i.run.checks import Data, Problems
@@ -162,7 +162,7 @@ def try_network(letter: str, plan: NetworkPlan, network: nn.Module, data: Data |
     except Exception as error:  # a plugin's forward may raise anything
         if _needs_numbers(error):  # training will have them
             return
-        message = f"{letter} does not take images of {height}x{width}: {_one_line(error)}"
+        message = f"{letter} does not take images of {height}x{width}: {one_line(error)}"
         raise ConfigError([plan.node.problem(message)]) from error
     if channels.outputs:
         expected = [1, data.count(channels.outputs), height, width]
@@ -260,7 +260,7 @@ def try_step(pipeline: Pipeline, node: Node, data: Data, count: int = 2) -> Tria
         if not _needs_numbers(error):  # training will have them
             shown = ", ".join(f"{key} {'x'.join(map(str, value.shape))}" for key, value in values.items())
             where = f" in phase {name!r}" if name else ""
-            message = f"a training step on {shown} fails{where}: {_one_line(error)}"
+            message = f"a training step on {shown} fails{where}: {one_line(error)}"
             raise ConfigError([node.problem(message, hints=_ONE if count < 2 and _is_of_one(error) else ())]) from error
     finally:
         for hook in hooks:
@@ -290,7 +290,3 @@ _ONE = ["batch normalisation needs two images or more of each process and part: 
 
 def _is_of_one(error: Exception) -> bool:
     return "more than 1 value per channel" in str(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

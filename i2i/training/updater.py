@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.core.errors import CheckpointError
+from i2i.core.errors import CheckpointError, one_line
 from i2i.core.progress import say
 from i2i.pipelines.base import Batch, Now, Phase, Pipeline, Terms, each_of
 from i2i.training import distributed
@@ -340,8 +340,7 @@ class Updater:
         try:
             self._load(state)
         except Exception as error:  # a file may hold anything in the place of anything
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"the checkpoint does not fit the networks: {reason}") from error
+            raise CheckpointError(f"the checkpoint does not fit the networks: {one_line(error)}") from error
 
     def _load(self, state: dict[str, Any]) -> None:
         for name, value in self.pipeline.members.state_dict().items():

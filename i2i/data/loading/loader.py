@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from i2i.core.errors import DataError, TrainingError
+from i2i.core.errors import DataError, TrainingError, one_line
 from i2i.core.progress import say
 from i2i.data.loading.parcels import IN_FLIGHT, Parcel, Parcels
 from i2i.data.loading.stream import BatchStream, Draw, SeededDataset
@@ -100,7 +100,7 @@ class Loader:
             if not self.workers:
                 raise
             _kill_started(error)
-            what = " ".join(str(error).split())
+            what = one_line(error)
         # Outside of the handler, for the error keeps all files open that were too many.
         hints = ["data.workers=0 loads in the training process itself", "they need room in /dev/shm and open files"]
         message = f"step {stream.start + 1}: {self.workers} loader processes cannot be started: {what}"

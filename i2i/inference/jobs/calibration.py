@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from i2i.core.errors import one_line
 from i2i.images.files import to_uint8
 from i2i.inference.translator import Translator
 from i2i.training.precision import Precision
@@ -83,7 +84,7 @@ class Calibration:
             try:
                 levels = self._translate(index, precision)
             except Exception as error:  # such as numbers that are not finite
-                return Fidelity(failure=" ".join(str(error).split()) or type(error).__name__)
+                return Fidelity(failure=one_line(error))
             off = np.abs(levels.astype(np.int16) - exact)
             off = np.where(off, 255, 0) if self._is_labels else off
             near, count = near + int((off <= _NEAR).sum()), count + off.size

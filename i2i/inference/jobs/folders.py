@@ -14,7 +14,7 @@ from itertools import chain
 
 import numpy as np
 
-from i2i.core.errors import is_out_of_memory
+from i2i.core.errors import is_out_of_memory, one_line
 from i2i.images.decoding import Refused
 from i2i.images.files import describe_os_error
 from i2i.inference.jobs.calibration import CALIBRATION_IMAGES
@@ -256,10 +256,9 @@ class FolderTranslation:
 
 
 def _describe(error: Exception, array: np.ndarray) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
     if is_out_of_memory(error):
         return f"its {_size(array)} pixels do not fit into memory"
-    return f"the model cannot translate it: {text}"
+    return f"the model cannot translate it: {one_line(error)}"
 
 
 def _size(array: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from i2i.core.errors import I2IError
+from i2i.core.errors import I2IError, one_line
 from i2i.core.meta import weight_bytes
 from i2i.data.known.sets import known_set
 from i2i.run.assembly import total_steps
@@ -50,7 +50,7 @@ def describe_outlook(experiment: Experiment, is_measured: bool) -> Iterator[str]
     try:
         plan = forecast(experiment, device)
     except Exception as error:  # plugins may raise anything, most likely because they need numbers
-        yield f"  compute and memory are not known: {_one_line(error)}"
+        yield f"  compute and memory are not known: {one_line(error, 200)}"
     if plan is not None:
         yield from _forecast_rows(plan)
     timing = None
@@ -62,7 +62,7 @@ def describe_outlook(experiment: Experiment, is_measured: bool) -> Iterator[str]
         except I2IError as error:
             reason = error.message
         except (RuntimeError, MemoryError) as error:
-            reason = _one_line(error)
+            reason = one_line(error, 200)
         if timing:
             yield from _timing_rows(timing)
         else:
@@ -152,8 +152,3 @@ def _images(experiment: Experiment) -> tuple[int | None, str]:
 
 def _row(name: str, value: str, about: str) -> str:
     return f"  {name:<13} {value:<13} {about}".rstrip()
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 200 else f"{text[:200]} ..."
