@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from i2i.images.integrity import flaw, shortfall, uncovered
+from i2i.images.integrity import flaw, overclaim, uncovered
 from i2i.images.tiff import MAX_DIRECTORIES, count_directories, first_tags
 
 MAX_PIXELS = 10**9
@@ -126,7 +126,6 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
         if name == "TIFF":
             check_directories(stream)
         frames = _count_frames(image)
-        short = shortfall(image, stream)
     except Refused:
         raise
     except Exception as error:  # decoders raise anything on damaged headers
@@ -135,7 +134,7 @@ def identify(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile.ImageF
     check_pixels(image.size, max_pixels)
     if frames > 1:
         raise Refused(f"holds {frames} pictures, only one can be used", ("split it into one file per picture",))
-    if short:
+    if short := overclaim(name, image.size, stream.seek(0, os.SEEK_END)):
         raise Damaged(short)
     if name == "GIF" and (left := uncovered(image)):
         raise Refused(left, ("flatten it onto a background first",))

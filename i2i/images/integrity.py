@@ -1,29 +1,13 @@
-"""What tells, before any decoding, that an image file is damaged: checksums, and claims beyond the size of the file.
+"""Damage of an image file that its decoder does not find, or finds too late: checksums, cut-off data, endless scans."""
 
-Decoders take memory for all the pixels that a header claims before they find out that the file has none: 100 bytes can
-ask for gigabytes. Most formats have a limit to how well they compress. A file below it is damaged, whatever its pixels.
-Each bound here holds for every legal file of its format; where there is none, nothing is said: one WebP of a few bytes
-may well be one large area of one colour.
-"""
-
-import os
 import re
 import struct
 import zlib
-from typing import Any, BinaryIO
 
-from PIL import ImageFile, TiffImagePlugin
+from PIL import ImageFile
 
-_DEFLATE = 1032  # bytes out of a byte: 258 for two bits
-_PACKBITS = 64  # 128 for two bytes
-_TIFF_LZW = 4096  # at most a dictionary's longest entry for 9 to 12 bits
-_GIF_LZW = 4096  # pixels
-# A block of 8 x 8 samples takes at least a bit; the component that is finest across has at least one row of four.
-_JPEG = 8 * 64 * 4  # pixels of a byte, with Huffman coding
-_TIFF_RATIOS = {1: 1, 5: _TIFF_LZW, 8: _DEFLATE, 32946: _DEFLATE, 32773: _PACKBITS}  # compression -> bytes of a byte
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> samples of a pixel
-_BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_BYTES, _SAMPLES, _TILE_BYTES = 258, 259, 262, 279, 277, 325
-_YCBCR = 6
+_MOST_PIXELS = 1 << 16  # that a byte stands for: twice the best case of all formats but the unlimited ones
+_UNLIMITED = ("WEBP", "AVIF")  # a few bytes may be one large area of one colour
 # Whatever follows 0xFF in a JPEG, but for padding, escaped pixels, and marks between them that have no length.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _SOS, _EOI = b"\xda", b"\xd9"
@@ -78,16 +62,19 @@ def _too_many_scans(data: bytes, most: int) -> str:
     return ""
 
 
-def shortfall(image: ImageFile.ImageFile, stream: BinaryIO) -> str:
-    """Says how a file is too small for the pixels that its header claims; empty where it may hold them.
+def overclaim(format: str | None, size: tuple[int, int], length: int) -> str:
+    """Returns why a file is far too small for the pixels that its header claims; empty where it may hold them.
+
+    Decoders take memory for all pixels before they find out that there are none: 100 bytes can ask for gigabytes.
 
     Args:
-        image: As Pillow opened it, not decoded.
-        stream: The file; its position is changed.
+        format: Of the file, as Pillow calls it.
+        size: Width and height that its header claims.
+        length: Of the file, in bytes.
     """
-    least = _least_bytes(image, stream)
-    length = stream.seek(0, os.SEEK_END)
-    return _text(image.size, length) if length < least else ""
+    if format in _UNLIMITED or size[0] * size[1] <= _MOST_PIXELS * length:
+        return ""
+    return f"damaged or cut off: its header claims {size[0]} x {size[1]} pixels, which {length:,} bytes cannot hold"
 
 
 def uncovered(image: ImageFile.ImageFile) -> str:
@@ -98,60 +85,3 @@ def uncovered(image: ImageFile.ImageFile) -> str:
     width, height = extents[2] - extents[0], extents[3] - extents[1]
     canvas = " x ".join(map(str, image.size))
     return f"its picture of {width} x {height} pixels leaves the rest of {canvas} transparent"
-
-
-def shortfall_of_tiff(tags: Any, size: tuple[int, int], length: int) -> str:
-    """As :func:`shortfall`, of a TIFF of whatever samples.
-
-    Args:
-        tags: Of its first directory, as Pillow reads them.
-        size: Width and height.
-        length: Of the file, in bytes.
-    """
-    return _text(size, length) if length < _least_tiff(tags, size[0] * size[1]) else ""
-
-
-def _text(size: tuple[int, int], length: int) -> str:
-    return f"damaged or cut off: its header claims {size[0]} x {size[1]} pixels, which {length:,} bytes cannot hold"
-
-
-def _least_bytes(image: ImageFile.ImageFile, stream: BinaryIO) -> float:
-    pixels = image.size[0] * image.size[1]
-    if image.format == "PNG":
-        stream.seek(24)
-        depth, colours = stream.read(2)
-        return pixels * depth * _PNG_CHANNELS.get(colours, 1) / 8 / _DEFLATE
-    if image.format in ("JPEG", "MPO"):
-        return 0 if _is_arithmetic(stream) else pixels / _JPEG
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return _least_tiff(image.tag_v2, pixels)
-    codec, extents = (image.tile[0][0], image.tile[0][1]) if image.tile else ("", None)
-    if image.format == "GIF" and extents:
-        return (extents[2] - extents[0]) * (extents[3] - extents[1]) / _GIF_LZW
-    if image.format == "PPM" or (image.format == "BMP" and codec == "raw"):
-        return pixels / 8  # a bit a pixel
-    return 0
-
-
-def _least_tiff(tags: Any, pixels: int) -> float:
-    ratio = _TIFF_RATIOS.get(tags.get(_COMPRESSION, 1))
-    counts = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or (0,)
-    if ratio is None or 0 in counts:  # parts of no bytes stand for emptiness, as geographers write it
-        return 0
-    samples = 1 if tags.get(_PHOTOMETRIC) == _YCBCR else tags.get(_SAMPLES, 1)  # chroma may be subsampled
-    return pixels * samples * min(tags.get(_BITS, (1,))) / 8 / ratio
-
-
-def _is_arithmetic(stream: BinaryIO) -> bool:
-    """Whether a JPEG's pixels are coded arithmetically, which has no limit; ``True`` where that is not found."""
-    stream.seek(2)
-    while True:
-        head = stream.read(2)
-        if len(head) < 2 or head[0] != 0xFF:
-            return True
-        if head[1] == 0xFF:  # padding
-            stream.seek(-1, os.SEEK_CUR)
-        elif 0xC0 <= head[1] <= 0xCF and head[1] not in (0xC4, 0xC8, 0xCC):
-            return head[1] >= 0xC9
-        elif head[1] not in (0x01, *range(0xD0, 0xD8)):
-            stream.seek(max(int.from_bytes(stream.read(2), "big") - 2, 0), os.SEEK_CUR)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from i2i.images.decoding import MAX_PIXELS, Damaged, Refused, TooLarge, check_directories, check_pixels
-from i2i.images.integrity import shortfall_of_tiff
+from i2i.images.integrity import overclaim
 from i2i.images.tiff import first_tags
 
 _NPY = b"\x93NUMPY"
@@ -70,7 +70,7 @@ def _header(stream: BinaryIO, max_pixels: int) -> tuple[tuple[int, int, int], np
     try:
         is_array = stream.read(6) == _NPY
         stream.seek(0)
-        shape, dtype, short = _npy_header(stream, length) if is_array else _tiff_header(stream, length)
+        shape, dtype = _npy_header(stream, length) if is_array else _tiff_header(stream)
     except Refused:
         raise
     except Exception as error:  # decoders raise anything on damaged headers
@@ -83,32 +83,33 @@ def _header(stream: BinaryIO, max_pixels: int) -> tuple[tuple[int, int, int], np
         raise Refused(f"is an array of shape {list(shape)}, which has no pixels")
     height, width, channels = (*shape, 1)[:3]
     check_pixels((width, height), max_pixels)
-    if short:
-        raise Damaged(short)
     if (like := -(-height * width * channels * dtype.itemsize // _PIXEL_BYTES)) > max_pixels:
         raise TooLarge(
             f"{width} x {height} pixels of {channels} {dtype} channels take as much as {like:,} of a picture, "
             f"more than the {max_pixels:,} that are allowed"
         )
+    if short := overclaim("TIFF", (width, height), length):
+        raise Damaged(short)
     return (height, width, channels), dtype
 
 
-def _npy_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
+def _npy_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
     missing = math.prod(shape) * dtype.itemsize - (length - stream.tell())
-    return shape, dtype, f"damaged or cut off: {missing:,} bytes are missing" if missing > 0 else ""
+    if missing > 0:
+        raise Damaged(f"damaged or cut off: {missing:,} bytes are missing")
+    return shape, dtype
 
 
-def _tiff_header(stream: BinaryIO, length: int) -> tuple[tuple[int, ...], np.dtype[np.generic], str]:
+def _tiff_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     check_directories(stream)
     with _open_tiff(stream) as file:
         shape, dtype = _shape(file), file.series[0].dtype
     if dtype is None:
         raise Refused("holds samples of a type that cannot be read")
-    size = (shape[1], shape[0]) if len(shape) > 1 else (1, 1)
-    return shape, dtype, shortfall_of_tiff(first_tags(stream), size, length)
+    return shape, dtype
 
 
 def _open_tiff(stream: BinaryIO) -> Any:
