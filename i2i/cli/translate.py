@@ -166,22 +166,23 @@ def _translate(
     info, direction = translator.info, options.direction
     source, output_codec = translator.codecs(direction)
     lists = target.folder if target.file is None else None
-    with target.prepare(output_codec) as workshop:
-        refusals = Refusals(lists and lists / "refused.jsonl", keep=not workshop.is_alone)
+    scratch, folds_case = target.prepare(output_codec)
+    with scratch:
+        refusals = Refusals(lists and lists / "refused.jsonl", keep=not scratch.is_alone)
         recorded = recorded_precision(lists / "manifest.jsonl", digest, options) if lists and asked == "auto" else None
         choice = PrecisionChoice(asked, translators, direction, recorded, say)
         listed = options.deciding(choice.name, choice.is_calibrated)
         manifest = Manifest(lists and lists / "manifest.jsonl", digest, listed, counts_as_done(asked, options))
-        files = Files(workshop, manifest, options, source, output_codec)
+        files = Files(scratch, manifest, options, source, output_codec)
         say(
             f"{info.name}, step {info.step}: {direction} on {', '.join(str(one.device) for one in translators)}, "
             f"{choice.name}; "
             f"normalisation policy {info.norm_policy}, dropout policy {info.dropout_policy}"
         )
-        if lists and not workshop.is_alone:
+        if lists and not scratch.is_alone:
             say(f"another job is writing into {lists} as well")
         with StopRequest() as stop, Progress("", None, count="images") as progress:
-            jobs = name_jobs(inputs.root, folders, target, workshop.folds_case, refusals.add, progress.say)
+            jobs = name_jobs(inputs.root, folders, target, folds_case, refusals.add, progress.say)
             translation = FolderTranslation(
                 translators, files, options, refusals, choice, lambda: stop.number is not None,
                 lambda tally: progress.reach(tally.translated, f"skipped {tally.skipped}, refused {refusals.count}"),

@@ -183,8 +183,9 @@ def save_image(
     quality: int = 95,
     durable: bool = False,
     palette: np.ndarray | None = None,
+    is_atomic: bool = True,
 ) -> None:
-    """Writes an image whole or not at all.
+    """Writes an image, whole or not at all.
 
     Args:
         path: The file; its folder exists.
@@ -194,6 +195,7 @@ def save_image(
         quality: 1 to 100, of JPEG, WebP and AVIF.
         palette: uint8 ``[256, 3]``: the colours in which viewers show the values of one channel, in PNG, TIFF and BMP.
         durable: Whether the file survives a power cut the moment this returns.
+        is_atomic: ``False`` writes in place, for a caller that renames the file; then a kill leaves a part of it.
 
     Raises:
         DataError: ``PATH: reason``; an unknown format, a size or type of image that it cannot hold, or a full disk.
@@ -207,7 +209,10 @@ def save_image(
     except Exception as error:  # encoders raise anything on sizes and types that a format cannot hold
         raise DataError(f"{path}: {_shape_text(array)} cannot be written as {name}: {error}") from error
     try:
-        write_bytes(path, data, durable=durable)
+        if is_atomic:
+            write_bytes(path, data, durable=durable)
+        else:
+            Path(path).write_bytes(data)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {describe_os_error(error, 'written')}") from error
 

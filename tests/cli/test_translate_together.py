@@ -12,7 +12,7 @@ from i2i.core.plugins import sha256
 from i2i.images.codecs import ImageCodec
 from i2i.inference.jobs.targets import Target
 from tests.bundles import make_image
-from tests.cli.translating import check_end, check_truth, lines, refusals, seen, translate
+from tests.cli.translating import check_end, check_truth, lines, refusals, seen, translate, unfinished
 
 
 def together(forks, *jobs):
@@ -66,17 +66,18 @@ def test_inputs_of_one_name_do_not_replace_each_other(forks, model, tmp_path):
         assert code == any(name.endswith(suffix) for name in refusals(out))
 
 
-def test_a_job_says_that_it_is_not_alone_and_leaves_the_others_workshop(model, photos, tmp_path, capsys):
+def test_a_job_says_that_it_is_not_alone_and_leaves_the_others_parts(model, photos, tmp_path, capsys):
     out = tmp_path / "out"
-    with Target(out, "png").prepare(ImageCodec(3)) as workshop:
-        part = workshop.part()
+    scratch, _ = Target(out, "png").prepare(ImageCodec(3))
+    with scratch:
+        part = scratch.part(out / "a.png")
         part.touch()
         assert translate(model, photos, out) == 0
         assert f"another job is writing into {out} as well" in capsys.readouterr().out
         assert part.exists()
     assert translate(model, photos, out) == 0
     assert "another job" not in capsys.readouterr().out
-    assert not (out / ".i2i").exists()
+    assert not unfinished(out)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from i2i.core.plugins import sha256
 from i2i.inference.jobs.jobs import Files
 from tests.bundles import make_image, pixels
-from tests.cli.translating import check_end, check_truth, contents, lines, refusals, seen, translate
+from tests.cli.translating import check_end, check_truth, contents, lines, refusals, seen, translate, unfinished
 from tests.inference.bundle.test_hostile_bundles import ESCAPE, assemble, parts
 
 GIVEN_UP = r"given up after \d+ failures in a row, the last one: its translation cannot be written: "
@@ -54,7 +54,7 @@ def test_a_disk_that_is_full_until_space_is_made(model, expected, small_disk, tm
     capsys.readouterr()
     assert translate(model, tmp_path / "in", out) == 1
     assert re.fullmatch(f"OUTPUT {out}: {GIVEN_UP}no space left on device\n", capsys.readouterr().err)
-    assert 0 < len(seen(out)) < 40 and not (out / ".i2i").exists()
+    assert 0 < len(seen(out)) < 40 and not unfinished(out)
     check_truth(out, {sha256(model): expected})
     assert translate(model, tmp_path / "in", out) in (1, 2)
     ballast.unlink()
@@ -149,7 +149,7 @@ def test_an_output_that_is_removed_under_the_job(model, expected, tmp_path, monk
     monkeypatch.setattr("i2i.inference.jobs.folders.usable_cores", lambda: 1)
     monkeypatch.setattr(Files, "write", remove)
     assert translate(model, tmp_path / "in", out) == 1
-    assert re.search(GIVEN_UP + r"the folder, or \.i2i in it, was removed meanwhile", capsys.readouterr().err)
+    assert re.search(GIVEN_UP + r"the folder was removed meanwhile", capsys.readouterr().err)
     assert not out.exists()
     monkeypatch.undo()
     assert translate(model, tmp_path / "in", out) == 0
@@ -208,22 +208,6 @@ def test_a_link_that_leads_nowhere_is_somebodys(model, tmp_path):
     assert not (tmp_path / "out/a.png").is_symlink() and not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("leads", ["to a folder", "nowhere"])
-def test_a_workshop_that_is_a_link_is_refused_and_nothing_behind_it_is_touched(leads, model, photos, tmp_path, capsys):
-    out, documents = tmp_path / "out", tmp_path / "documents"
-    out.mkdir()
-    (out / ".i2i").symlink_to("../documents")
-    if leads == "to a folder":
-        (documents / "thesis").mkdir(parents=True)
-        (documents / "thesis/text").write_text("years of work")
-    assert translate(model, photos, out) == 2
-    assert capsys.readouterr().err.startswith(f"{out}/.i2i: is a link or a file, and must be a folder in OUTPUT")
-    if leads == "to a folder":
-        assert [path.name for path in documents.rglob("*")] == ["thesis", "text"]
-    else:
-        assert not documents.exists()
-
-
 @pytest.mark.parametrize("kind", ["a link", "a link that leads nowhere", "no regular file"])
 @pytest.mark.parametrize("name", ["manifest.jsonl", "refused.jsonl"])
 def test_a_list_that_is_no_file_of_the_folder_is_refused(name, kind, model, photos, tmp_path, capsys):
@@ -240,7 +224,7 @@ def test_a_list_that_is_no_file_of_the_folder_is_refused(name, kind, model, phot
     expected = f"{out / name}: is {kind.split(' that')[0]}, and a list of this folder lies in it as a file"
     assert capsys.readouterr().err.startswith(expected)
     assert not elsewhere.exists() or not elsewhere.read_bytes()
-    assert not seen(out) and not (out / ".i2i").exists()
+    assert not seen(out) and not unfinished(out)
     (out / name).rmdir() if kind == "no regular file" else (out / name).unlink()
     assert translate(model, photos, out) == 1
     assert refusals(out) == {"bad.png": "is empty (0 bytes)"} and len(lines(out / "manifest.jsonl")) == 3

@@ -37,9 +37,13 @@ def wait_for(condition):
 
 def seen(folder):
     """What others see of a folder: name -> content."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: path.read_bytes() for name, path in names.items() if not name.startswith(".i2i/")}
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".part")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def unfinished(folder):
+    """Files that jobs are making, or have left."""
+    return list(folder.rglob("*.part"))
 
 
 def check_truth(folder, expected):
@@ -58,7 +62,7 @@ def check_end(folder, expected):
     """Checks that the folder is what an undisturbed job makes, without leftovers."""
     assert seen(folder) == expected
     assert contents(folder).keys() == expected.keys(), "something is left over"
-    assert not (folder / ".i2i").exists()
+    assert not unfinished(folder)
     listed = [entry["output"] for entry in lines(folder / "manifest.jsonl")]
     assert set(listed) == set(expected)
     return listed

@@ -6,7 +6,7 @@ The system lets go of them when a process ends, however it ends, so none is ever
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 if sys.platform == "win32":
     import msvcrt
@@ -17,6 +17,9 @@ if sys.platform == "win32":
     def _take(file: int) -> None:
         os.lseek(file, _FAR, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+    def _take_shared(file: int) -> None:
+        raise OSError("Windows has no shared locks")
 
     def _give_back(file: int) -> None:
         os.lseek(file, _FAR, os.SEEK_SET)
@@ -32,6 +35,9 @@ else:
 
     def _take_alone(file: int) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _take_shared(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _give_back(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
@@ -55,6 +61,21 @@ def try_lock(file: int, is_own: bool = False) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def share(file: int) -> bool:
+    """Shares the lock of an open file or folder until it is closed.
+
+    Args:
+        file: Its descriptor.
+
+    Returns:
+        Whether nobody else shares it now; ``True`` where the file system has no locks.
+    """
+    is_alone = try_lock(file) is not False
+    with suppress(OSError):
+        _take_shared(file)
+    return is_alone
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def generate_folder(
     if generator.options:
         options["options"] = generator.options
     made = Made()
-    with target.prepare(generator.codec) as workshop:
+    scratch, _ = target.prepare(generator.codec)
+    with scratch:
         manifest = Manifest(target.folder / "manifest.jsonl", digest, options)
         try:
             waiting = []
@@ -93,15 +94,16 @@ def generate_folder(
                 batch = waiting[first : first + batch_size]
                 for seed, array in zip(batch, generator(batch, label), strict=True):
                     output, path = _place(target, seed)
-                    part = workshop.part()
+                    part = scratch.part(path)
                     try:
-                        save_image(part, array, target.format, quality=quality, palette=generator.codec.palette)
+                        palette = generator.codec.palette
+                        save_image(part, array, target.format, quality=quality, palette=palette, is_atomic=False)
                         size = (array.shape[1], array.shape[0])
                         with manifest.held():
                             is_new = not path.exists()
                             # A new image is listed before it appears, one that replaces another after.
                             manifest.append(output, f"seed {seed}", 0, size, is_made=is_new)
-                            workshop.place(part, path)
+                            part.replace(path)
                             if not is_new:
                                 manifest.append(output, f"seed {seed}", 0, size)
                     finally:

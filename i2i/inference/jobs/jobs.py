@@ -16,8 +16,8 @@ from i2i.images.decoding import Refused
 from i2i.images.files import describe_os_error, save_image
 from i2i.inference.jobs.inputs import Refuse
 from i2i.inference.jobs.manifest import Manifest
+from i2i.inference.jobs.scratch import Scratch
 from i2i.inference.jobs.targets import LOSSY, Target, folded, output_names
-from i2i.inference.jobs.workshop import WORKSHOPS, Workshop
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,16 @@ class Files:
     """Reads the images and writes the translations of a job; any thread may call any method.
 
     Args:
-        workshop: Of this job, in the folder of the translations.
+        scratch: Makes files in the folder of the translations.
         manifest: What is done.
         options: How to translate.
         source: What the model takes.
         target: What it makes.
     """
 
-    def __init__(self, workshop: Workshop, manifest: Manifest, options: Options, source: Codec, target: Codec) -> None:
-        self.workshop, self.manifest, self.options = workshop, manifest, options
-        self.folder = workshop.folder
+    def __init__(self, scratch: Scratch, manifest: Manifest, options: Options, source: Codec, target: Codec) -> None:
+        self.scratch, self.manifest, self.options = scratch, manifest, options
+        self.folder = scratch.folder
         self.source, self.target = source, target
 
     def read(self, job: Job) -> Loaded:
@@ -204,24 +204,24 @@ class Files:
             OSError: The file cannot be written.
         """
         path = self.folder / image.job.output
-        part = self.workshop.part()
+        part = self.scratch.part(path)
         listing = (image.job.output, image.job.input, image.input_bytes, (array.shape[1], array.shape[0]))
         try:
-            save_image(part, array, self.options.format, quality=self.options.quality, palette=self.target.palette)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            quality, palette = self.options.quality, self.target.palette
+            save_image(part, array, self.options.format, quality=quality, palette=palette, is_atomic=False)
             with self.manifest.held():
                 status = _status(path)
                 if self._is_done(image.job, image.input_bytes, status):
                     return "done"
                 self.manifest.append(*listing, is_made=status is None)
-                self.workshop.place(part, path)
+                part.replace(path)
                 if status is not None:
                     self.manifest.append(*listing)
             return "new" if status is None else "replaced"
         except DataError as error:
             cause = error.__cause__
             if isinstance(cause, FileNotFoundError):
-                raise OSError(errno.ESTALE, f"the folder, or {WORKSHOPS} in it, was removed meanwhile") from error
+                raise OSError(errno.ESTALE, "the folder was removed meanwhile") from error
             if isinstance(cause, OSError) and cause.errno is not None:
                 raise cause from error
             raise Refused(error.message.removeprefix(f"{part}: ")) from error

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from i2i.core.errors import DataError
 from i2i.images.codecs import Codec
 from i2i.images.files import WRITERS, describe_os_error, save_image
 from i2i.inference.jobs.inputs import Inputs
-from i2i.inference.jobs.workshop import Workshop
+from i2i.inference.jobs.scratch import Scratch
 
 LOSSY = frozenset(("jpg", "jpeg", "webp", "avif"))
 
@@ -52,11 +53,14 @@ class Target:
             [f"formats that do: {', '.join(codec.formats)}"],
         )
 
-    def prepare(self, codec: Codec) -> Workshop:
-        """Makes the folder and a workshop in it, and proves with a tiny image that translations can be written.
+    def prepare(self, codec: Codec) -> tuple[Scratch, bool]:
+        """Makes the folder, and proves with a tiny image that translations can be written.
 
         Args:
             codec: Of the translations.
+
+        Returns:
+            Makes files in it; whether it takes names that differ only by case for the same name.
 
         Raises:
             DataError: The folder cannot be written, or the format does not hold such images.
@@ -64,18 +68,21 @@ class Target:
         try:
             if self.file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            workshop = Workshop(self.folder)
+            scratch = Scratch(self.folder)
         except OSError as error:
             reason = describe_os_error(error, "written")
             raise DataError(f"OUTPUT {self.folder}: cannot be written: {reason}") from error
-        probe = workshop.part()
+        probe = scratch.part(self.folder / f"probe.{self.format}")
         try:
-            save_image(probe, codec.blank(), self.format, palette=codec.palette)
+            save_image(probe, codec.blank(), self.format, palette=codec.palette, is_atomic=False)
+            return scratch, probe.with_name(probe.name.swapcase()).exists()
         except DataError as error:
-            workshop.close()
+            scratch.close()
             reason = error.message.removeprefix(f"{probe}: ")
             raise DataError(f"OUTPUT {self.folder}: {reason}") from error
-        return workshop
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
 
 
 def find_target(text: str, inputs: Inputs, format: str | None = None, overwrite: bool = False) -> Target:

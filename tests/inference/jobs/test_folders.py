@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from i2i.inference.jobs import folders
 from i2i.inference.jobs.folders import FolderTranslation
 from i2i.inference.jobs.jobs import Files, Job, Loaded, Options
 from i2i.inference.jobs.manifest import Manifest, Refusals
-from i2i.inference.jobs.workshop import Workshop
+from i2i.inference.jobs.scratch import Scratch
 from i2i.training.precision import Precision
 from tests.bundles import make_image, pixels
 
@@ -52,10 +53,10 @@ def setting(tmp_path):
         chosen = Options("a2b", **options)
         refusals = Refusals(None)
         (tmp_path / "out").mkdir(exist_ok=True)
-        workshop = Workshop(tmp_path / "out")
-        files = Files(workshop, Manifest(None, "", {}), chosen, RGB, RGB)
+        scratch = Scratch(tmp_path / "out")
+        files = Files(scratch, Manifest(None, "", {}), chosen, RGB, RGB)
         tally = FolderTranslation([translator], files, chosen, refusals).run(jobs)
-        workshop.close()
+        scratch.close()
         for index in range(len(sizes)):
             path = tmp_path / f"out/{index}.png"
             if path.exists():
@@ -146,8 +147,8 @@ def test_a_kill_at_any_moment_leaves_nothing_that_looks_done_or_foreign(replaces
         append(*arguments, is_made=is_made)
 
     monkeypatch.setattr(manifest, "append", note)
-    with Workshop(tmp_path) as workshop:
-        files = Files(workshop, manifest, Options("a2b"), RGB, RGB)
+    with Scratch(tmp_path) as scratch:
+        files = Files(scratch, manifest, Options("a2b"), RGB, RGB)
         assert files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8)) == ("replaced" if replaces else "new")
     new = (tmp_path / "out.png").read_bytes()
     assert new != old and at_listing == ([(False, old), (True, new)] if replaces else [(True, None)])
@@ -156,13 +157,13 @@ def test_a_kill_at_any_moment_leaves_nothing_that_looks_done_or_foreign(replaces
 
 def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, monkeypatch):
     manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
-    with Workshop(tmp_path) as workshop:
-        files = Files(workshop, manifest, Options("a2b", format="jpg"), RGB, RGB)
+    with Scratch(tmp_path) as scratch:
+        files = Files(scratch, manifest, Options("a2b", format="jpg"), RGB, RGB)
         with pytest.raises(Refused, match="a 70000 x 1 image of 3 uint8 channels cannot be written as jpg"):
             files.write(image_of(tmp_path), np.zeros((1, 70000, 3), np.uint8))
         with pytest.raises(Refused, match="cannot be written as jpg"):
             files.write(image_of(tmp_path), np.zeros((4, 4, 2), np.uint8))
-        monkeypatch.setattr("i2i.images.files.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+        monkeypatch.setattr("i2i.images.files.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
             files.write(image_of(tmp_path), np.zeros((4, 4, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
@@ -171,13 +172,13 @@ def test_what_a_format_cannot_hold_is_refused_and_a_full_disk_is_not(tmp_path, m
 
 def test_a_translation_and_its_line_change_together(tmp_path, monkeypatch):
     """Two jobs replace one translation again and again: what lies there is always the last one's that is listed."""
-    place = Workshop.place
-    monkeypatch.setattr(Workshop, "place", lambda *arguments: (place(*arguments), time.sleep(0.002)))
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *arguments: (replace(*arguments), time.sleep(0.002)))
 
     def job(bundle):
         manifest = Manifest(tmp_path / "manifest.jsonl", bundle, {})
-        with Workshop(tmp_path) as workshop:
-            files = Files(workshop, manifest, Options("a2b", overwrite=True), RGB, RGB)
+        with Scratch(tmp_path) as scratch:
+            files = Files(scratch, manifest, Options("a2b", overwrite=True), RGB, RGB)
             for _ in range(20):
                 files.write(image_of(tmp_path), np.full((1, 1, 3), int(bundle), np.uint8))
 
@@ -208,8 +209,8 @@ def test_a_translation_and_its_line_change_together(tmp_path, monkeypatch):
 )
 def test_what_another_job_has_made_meanwhile(listed_by_the_other, outcome, tmp_path):
     manifest = Manifest(tmp_path / "manifest.jsonl", "abc", {})
-    with Workshop(tmp_path) as workshop:
-        files = Files(workshop, manifest, Options("a2b"), RGB, RGB)
+    with Scratch(tmp_path) as scratch:
+        files = Files(scratch, manifest, Options("a2b"), RGB, RGB)
         theirs = make_image(tmp_path / "out.png").read_bytes()
         if listed_by_the_other:
             Manifest(tmp_path / "manifest.jsonl", "abc", {}).append(*listed_by_the_other, (16, 16))

@@ -81,8 +81,9 @@ def test_the_folder_is_tried_before_work_starts(tmp_path):
     with pytest.raises(DataError, match="a 8 x 8 image of 2 uint8 channels cannot be written as png"):
         Target(tmp_path, "png").prepare(ImageCodec(2))
     assert not list(tmp_path.iterdir())
-    with Target(tmp_path / "new/one", "png").prepare(ImageCodec(3)) as workshop:
-        assert workshop.folds_case is (tmp_path / "NEW").exists()
+    scratch, folds_case = Target(tmp_path / "new/one", "png").prepare(ImageCodec(3))
+    with scratch:
+        assert folds_case is (tmp_path / "NEW").exists()
     assert not list((tmp_path / "new/one").iterdir())
 
 
