@@ -149,6 +149,7 @@ class Files:
     def read(self, job: Job) -> Loaded:
         """Reads an image unless its translation is done; what is wrong with it becomes its ``refusal``."""
         try:
+            self.scratch.sweep((self.folder / job.output).parent)
             source = job.source.stat()
             status = _status(self.folder / job.output)
             if status is not None and os.path.samestat(status, source):

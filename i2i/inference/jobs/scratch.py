@@ -21,7 +21,7 @@ _LONGEST = 40  # characters of a name, which may take four bytes each, of the 25
 class Scratch:
     """Makes files as ``.NAME.HOST.PID-RANDOM.part`` beside their target.
 
-    A killed job leaves its parts. A later one removes those of this host in each folder that it writes to, unless
+    A killed job leaves its parts. A later one removes those of this host in each folder that it looks into, unless
     another job is at work in OUTPUT: each holds a shared lock on that folder. Containers may share host and PID: random
     digits keep their parts apart.
 
@@ -56,11 +56,20 @@ class Scratch:
         if not self.folder.is_dir():
             raise OSError(errno.ESTALE, "the folder was removed meanwhile")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._threads:
-            if self.is_alone and path.parent not in self._swept:
-                self._swept.add(path.parent)
-                _sweep(path.parent)
+        self.sweep(path.parent)
         return path.with_name(f".{_shortened(path.name)}.{self._owner}.part")
+
+    def sweep(self, folder: Path) -> None:
+        """Removes the parts that killed jobs of this host have left in a folder; looks once, and only if alone."""
+        with self._threads:
+            if not self.is_alone or folder in self._swept:
+                return
+            self._swept.add(folder)
+            with suppress(OSError):  # there is none, or it is not ours to read
+                for entry in os.scandir(folder):
+                    if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                        with suppress(OSError):
+                            Path(entry.path).unlink()
 
     def close(self) -> None:
         if self._lock is not None:
@@ -71,15 +80,6 @@ class Scratch:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
-
-
-def _sweep(folder: Path) -> None:
-    """Removes the parts that killed jobs of this host have left."""
-    with suppress(OSError):  # not ours to read, or to remove
-        for entry in os.scandir(folder):
-            if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):
-                    Path(entry.path).unlink()
 
 
 def _shortened(name: str) -> str:
