@@ -95,6 +95,13 @@ def unreached(root: Node, timetable: Timetable, steps: int) -> list[Problem]:
 def _direction_problems(node: Node, pipeline: Pipeline, data: Data) -> Iterator[Problem]:
     if not pipeline.directions:
         yield node.problem("has no direction, so that its model could not be used for anything", "type")
+    noisy = [name for name, one in pipeline.directions.items() if isinstance(one, Direction) and not one.source]
+    if len(noisy) > 1:  # generate(z, label) is told of no direction
+        yield node.problem(f"has {len(noisy)} directions from noise, {' and '.join(noisy)}, and can have one", "type")
+    own = [name for name, _ in pipeline.named_parameters() if name.partition(".")[0] not in ("members", "objectives")]
+    if own:
+        hints = ["put it into a network, whose phase trains it, or make it a buffer"]
+        yield node.problem(f"has a parameter of its own, {own[0]!r}, which no phase would train", "type", hints=hints)
     for name, direction in pipeline.directions.items():
         if not isinstance(direction, Direction):
             yield node.problem(f"its direction {name!r} is {type(direction).__name__}, expected Direction", "type")

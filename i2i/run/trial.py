@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from i2i.core.config.document import Node
 from i2i.core.errors import ConfigError, DataError, one_line
 from i2i.core.registry import REGISTRIES
-from i2i.pipelines.base import LossRole, NetworkRole, Now, Pipeline, each_of, fitted
+from i2i.pipelines.base import LossRole, NetworkRole, Now, Phase, Pipeline, each_of, fitted
 from i2i.run.checks import Data, Problems
 from i2i.run.network_plans import NetworkPlan, Takes, build_on_meta, plan_networks
 
@@ -74,6 +73,13 @@ class _Batch(dict[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         self._seen.add(key)
         return super().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:  # or dict(batch) copies without __getitem__
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self._seen.update(self.keys())
+        return super().items()
 
 
 class _Objectives(nn.ModuleDict):
@@ -241,12 +247,17 @@ def try_step(pipeline: Pipeline, node: Node, data: Data, count: int = 2) -> Tria
     name = ""
     try:
         now = Now(batch, torch.Generator())
-        shared = pipeline(now)
+        graph = pipeline(now)
+        values_alone = {key: value.detach() for key, value in graph.items()}
         for phase in pipeline.phases:
             if not pipeline.members.keys() & set(phase.trains):
                 continue  # of an optional network that is not there
             name = phase.name
-            deque(each_of(pipeline.loss(phase.name, now, shared), phase.name), maxlen=0)
+            shared = values_alone if phase.constant_shared else graph
+            losses = [loss for terms in each_of(pipeline.loss(phase.name, now, shared), phase.name)
+                      for loss in terms.losses.values()]  # fmt: skip
+            if not any(loss.requires_grad for loss in losses) and _is_trained(pipeline, phase):
+                raise TypeError(_CONSTANT.format(" and ".join(phase.trains)))
         trial.is_whole = True
     except MissingKey as error:
         key = error.args[0]
@@ -269,6 +280,12 @@ def try_step(pipeline: Pipeline, node: Node, data: Data, count: int = 2) -> Tria
     return trial
 
 
+def _is_trained(pipeline: Pipeline, phase: Phase) -> bool:
+    """Returns whether a phase has weights to train: a frozen network has none."""
+    members = pipeline.members
+    return any(p.requires_grad for letter in phase.trains if letter in members for p in members[letter].parameters())
+
+
 def _remember(letter: str, calls: dict[str, Call]) -> Any:
     def hook(network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if letter not in calls and inputs and isinstance(inputs[0], Tensor):
@@ -285,6 +302,7 @@ def _needs_numbers(error: Exception) -> bool:
     return re.search(r"\bmeta (tensors?|device|kernel)\b|\bregister_meta\b", str(error), re.IGNORECASE) is not None
 
 
+_CONSTANT = "none of its losses depends on {}, which it trains: they are detached, or its constant_shared is true"
 _ONE = ["batch normalisation needs two images or more of each process and part: trainer.batch_size, or norm: none"]
 
 

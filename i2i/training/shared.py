@@ -56,6 +56,11 @@ class LazyMapping(Mapping[str, Tensor]):
     def __init__(self, make: Callable[[], Mapping[str, Tensor]]) -> None:
         self._make, self._made = make, None  # type: Callable[[], Mapping[str, Tensor]], Mapping[str, Tensor] | None
 
+    @property
+    def is_read(self) -> bool:
+        """Returns whether the mapping has been made."""
+        return self._made is not None
+
     def read(self) -> Mapping[str, Tensor]:
         """Returns the mapping."""
         if self._made is None:

@@ -268,7 +268,11 @@ class Trainer:
                 self._log(log, losses, meter)
         paused = time.perf_counter()
         if log and (self.step % settings.sample_every == 0 or last):
-            self._sample(log)
+            try:
+                self._sample(log)
+            except Exception:
+                self._save_alone()
+                raise
         if self.run.validation and (self.step % self.run.validation.every == 0 or last):
             try:
                 self._validate(log, self.run.validation)

@@ -105,7 +105,7 @@ class Updater:
             averages, totals, keep = Averages(), [], [dict[str, Tensor]() for _ in parts]
             with self._arithmetic(phase):
                 for index, part in enumerate(parts):
-                    shared = LazyMapping(partial(forwards[index].for_phase, phase.constant_shared, differentiates))
+                    shared = LazyMapping(partial(self._shared, forwards[index], phase, differentiates))
                     for terms in self._terms(phase, index, part, shared):
                         averages.add(terms.losses | terms.statistics)
                         keep[index] |= terms.keep
@@ -146,11 +146,19 @@ class Updater:
                 group["lr"] = group["initial_lr"] * factor * self._corrections[name]
         self._before_forward.clear()
 
+    def _shared(self, forward: SharedForward, phase: Phase, differentiates: bool) -> Mapping[str, Tensor]:
+        """Returns what the phases share, in float32 for one that has no autocast: weights and inputs must agree."""
+        shared = forward.for_phase(phase.constant_shared, differentiates)
+        if not phase.second_order:
+            return shared
+        return {key: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for key, x in shared.items()}
+
     def _terms(self, phase: Phase, index: int, part: Batch, shared: LazyMapping) -> Iterator[Terms]:
         """Yields the losses of a part of the batch, in sums to be differentiated one after the other.
 
         Exact arithmetic takes the shared forward first and sums all losses, as the reference code does: the order of
-        gradients and sums decides the last bit.
+        gradients and sums decides the last bit. Losses that may use the graph of the shared forward are summed anyway:
+        it is differentiated once.
         """
         if self.precision.is_exact and type(self.pipeline).forward is not Pipeline.forward:
             shared.read()
@@ -164,8 +172,9 @@ class Updater:
                 terms = next(computing, None)
             if terms is None:
                 break
-            is_apart = not self.precision.is_exact and any(loss.requires_grad for loss in terms.losses.values())
-            if is_apart:
+            may_share = shared.is_read and not phase.constant_shared
+            has_graph = any(loss.requires_grad for loss in terms.losses.values())
+            if has_graph and not may_share and not self.precision.is_exact:
                 yield terms
             else:
                 together.append(terms)
@@ -300,8 +309,9 @@ class Updater:
         return self._trainable(tuple(letters))
 
     def _trainable(self, letters: tuple[str, ...]) -> list[nn.Parameter]:
-        """Returns the parameters of networks, without those that a network keeps fixed, such as a backbone's."""
-        return [p for letter in letters for p in self.pipeline.members[letter].parameters() if p.requires_grad]
+        """Returns the parameters of networks, each once, without those that are kept fixed, such as a backbone's."""
+        found = [p for letter in letters for p in self.pipeline.members[letter].parameters() if p.requires_grad]
+        return list(dict.fromkeys(found))  # networks may share weights
 
     def _corrected(self, name: str) -> float:
         """Corrects the betas of an optimizer for its lazy phases; returns the factor of its learning rate.

@@ -9,7 +9,7 @@ import torch
 from i2i import Generator
 from i2i.cli import main
 from i2i.core.errors import ConfigError, I2IError
-from i2i.core.registry import DATASETS, PIPELINES
+from i2i.core.registry import DATASETS, GENERATORS, PIPELINES
 from i2i.data.base import Dataset
 from i2i.images.codecs import ImageCodec
 from i2i.inference.bundle.bundle import load_bundle
@@ -128,3 +128,27 @@ def test_numbers_that_are_not_finite_are_no_image(bundle):
     pipeline.G.head.bias.data.fill_(float("nan"))
     with pytest.raises(I2IError, match="not finite"):
         Generator(info, pipeline, "cpu")([0])
+
+
+class Drawing(torch.nn.Module):
+    """A generator that draws numbers of its own, as StyleGAN's noise layers do."""
+
+    z_dim = 16
+
+    def __init__(self, out_channels: int, size: tuple[int, int] = (16, 16), z_dim: int = 16) -> None:
+        super().__init__()
+        self.w, self.shape = torch.nn.Parameter(torch.zeros(())), (out_channels, *size)
+
+    def forward(self, z):
+        return torch.randn(len(z), *self.shape) / 4 + self.w
+
+
+def test_numbers_that_a_network_draws_are_those_of_the_seed(tmp_path):
+    GENERATORS.register("drawing")(Drawing)
+    path = make_bundle(tmp_path / "m.safetensors", "gan", "data.labels=false", "generator={type: drawing}")
+    loaded = Generator.load(path, device="cpu")
+    state = torch.get_rng_state()
+    together = loaded([0, 1, 2])
+    assert torch.equal(torch.get_rng_state(), state), "the process's own numbers are left alone"
+    np.testing.assert_array_equal(loaded([2])[0], together[2])
+    assert (together[0] != together[1]).any()

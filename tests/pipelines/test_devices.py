@@ -43,7 +43,8 @@ def on_fake_gpu(name, overrides):
     experiment = Experiment.load(REPOSITORY / f"configs/tiny/{name}.yaml", ["trainer.precision=fp32", *overrides])
     pipeline = experiment.build_pipeline().train()
     batch = {key: value.numpy() for key, value in experiment.data.sample(2, "cpu").items()}
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", slopes_of_nothing)
         for module in pipeline.modules():
             for key, parameter in module._parameters.items():
                 if parameter is not None:
@@ -51,6 +52,11 @@ def on_fake_gpu(name, overrides):
             module._buffers.update({key: fake(b) for key, b in module._buffers.items() if b is not None})
         on_gpu = {key: torch.from_numpy(value).to("cuda") for key, value in batch.items()}
         yield pipeline, Now(on_gpu, torch.Generator())
+
+
+def slopes_of_nothing(outputs, inputs, *_, **__):
+    """Tensors without numbers have no backward pass on a GPU that is not there: penalties get slopes of zero."""
+    return tuple(torch.zeros_like(x) for x in (inputs if isinstance(inputs, list | tuple) else [inputs]))
 
 
 def fake(tensor):
@@ -65,16 +71,6 @@ def step(pipeline, now):
         terms = Terms.joined(each_of(pipeline.loss(phase.name, now, seen), phase.name))
         for name, value in (terms.losses | terms.statistics).items():
             assert value.device.type == "cuda", name
-
-
-@pytest.fixture(autouse=True)
-def slopes_of_nothing(monkeypatch):
-    """Tensors without numbers have no backward pass on a GPU that is not there: penalties get slopes of zero."""
-
-    def grad(outputs, inputs, *_, **__):
-        return tuple(torch.zeros_like(x) for x in (inputs if isinstance(inputs, list | tuple) else [inputs]))
-
-    monkeypatch.setattr(torch.autograd, "grad", grad)
 
 
 def test_every_pipeline_is_tried():

@@ -298,18 +298,76 @@ def test_a_data_set_that_finds_no_files_says_so_in_its_own_words():
     assert said.startswith("<config> data: photos: no such folder\n    data.root=FOLDER says")
 
 
-def test_a_pipeline_may_have_buffers_and_parameters_of_its_own():
+def test_a_pipeline_may_have_buffers_of_its_own_and_no_parameters():
     class Keeps(Own):
         def __init__(self, networks, losses):
             super().__init__(networks, losses)
             self.register_buffer("mean", torch.ones(()))
-            self.scale = nn.Parameter(torch.ones(()))
 
         def loss(self, phase, now, shared):
-            return Terms({"G": (self.G(now.batch["image"]) * self.scale - self.mean).square().mean()})
+            return Terms({"G": (self.G(now.batch["image"]) - self.mean).square().mean()})
+
+    class Scales(Keeps):
+        def __init__(self, networks, losses):
+            super().__init__(networks, losses)
+            self.scale = nn.Parameter(torch.ones(()))
 
     made = experiment(Keeps)
     assert made.trial.is_whole and made.build_pipeline().mean == 1
+    assert "has a parameter of its own, 'scale', which no phase would train" in error_of(Scales)
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_a_phase_whose_losses_do_not_depend_on_what_it_trains(is_constant):
+    class Constant(Own):
+        phases = (Phase("G", ("G",), "generator", constant_shared=is_constant),)
+
+        def forward(self, now):
+            return {"fake": self.G(now.batch["image"])}
+
+        def loss(self, phase, now, shared):
+            return Terms({"G": (shared["fake"] if is_constant else shared["fake"].detach()).mean()})
+
+    said = error_of(Constant)
+    assert "fails in phase 'G': none of its losses depends on G, which it trains" in said
+
+
+def test_two_directions_from_noise():
+    both = {name: Direction(("G",), target="image") for name in ("day", "night")}
+    assert "has 2 directions from noise, day and night, and can have one" in error_of(declared(directions=both))
+
+
+LOST = {
+    "twice": (lambda x: iter([Terms({"G": x}), Terms({"G": x})]), "'G' of phase 'G' has the name of another loss"),
+    "a statistic's": (lambda x: Terms({"G": x}, {"G": x}), "'G' of phase 'G' has the name of another loss"),
+    "the log's": (lambda x: Terms({"G": x}, {"step": x}), "'step' of phase 'G' has the name of the log"),
+    "no tensor": (lambda x: Terms({"G": x}, {"n": 1.0}), "the statistic 'n' of phase 'G' is no scalar tensor"),
+    "kept twice": (
+        lambda x: iter([Terms({"G": x}, keep={"m": x}), Terms({"H": x}, keep={"m": x})]),
+        "'keep m' of phase",
+    ),
+    "kept number": (lambda x: Terms({"G": x}, keep={"m": 1.0}), "phase 'G' keeps 'm', which is float, no tensor"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_names_and_values_that_would_be_lost(name):
+    give, message = LOST[name]
+
+    class Odd(Own):
+        def loss(self, phase, now, shared):
+            return give(self.G(now.batch["image"]).mean())
+
+    assert message in error_of(Odd)
+
+
+def test_labels_that_are_read_with_the_whole_batch():
+    class Copies(Own):
+        def loss(self, phase, now, shared):
+            batch = dict(now.batch)
+            return Terms({"G": self.G(batch["image"], batch["label"]).mean()})
+
+    assert experiment(Copies, generator={"type": "affine"}).reads_labels
 
 
 def test_a_class_that_is_no_pipeline():

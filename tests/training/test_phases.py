@@ -232,3 +232,64 @@ def test_the_average_in_images_follows_its_formula():
         beta = 0.5 ** (4 / max(min(20, images * 0.5), 1e-8))
         average = beta * average + (1 - beta) * weight(updater)
         assert updater.average.networks["G"].w.item() == pytest.approx(average, rel=1e-6)
+
+
+def test_weights_that_networks_share_are_stepped_once():
+    pipeline = Line((Phase("main", ("G", "H"), "generator"),))
+    pipeline.H.w = pipeline.G.w
+    updater = updater_of(pipeline)
+    updater.step(batch(3, 3, 3, 3))
+    assert weight(updater) == pytest.approx(1 - 3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "winograd", "bf16"])
+def test_yielded_losses_may_use_one_graph_of_what_is_shared(precision):
+    class Two(Line):
+        def loss(self, phase, now, shared):
+            yield Terms({"alone": self.G(now.batch["x"]).mean()})
+            y = shared["y"].square()
+            yield Terms({"one": y.mean()})
+            yield Terms({"two": 2 * y.mean()})
+
+    updater = updater_of(Two((MAIN,)), precision=precision)
+    said = updater.step(batch(2, 2, 2, 2))
+    assert weight(updater) == pytest.approx(1 - 2 - 3 * 8) and set(said) == {"alone", "one", "two"}
+
+
+def test_a_phase_of_second_order_meets_float32_alone():
+    """It has no autocast, and the shared forward before it has."""
+    seen = {}
+
+    class Mixed(Line):
+        def forward(self, now):
+            return {"y": self.G(now.batch["x"]) @ torch.ones(1, 1)}
+
+        def loss(self, phase, now, shared):
+            seen[phase] = shared["y"].dtype
+            return Terms({phase: (shared["y"] @ self.H.w.reshape(1, 1)).mean()})
+
+    first = Phase("penalty", ("H",), "other", second_order=True, constant_shared=True)
+    updater_of(Mixed((first, Phase("first", ("H",), "other"))), precision="bf16").step(batch(1, 2, 3, 4))
+    assert seen == {"penalty": torch.float32, "first": torch.bfloat16}
+
+
+def test_buffers_that_grow_or_begin_as_nothing_are_restored():
+    class Growing(Line):
+        def __init__(self, phases):
+            super().__init__(phases)
+            self.register_buffer("queue", torch.zeros(0))
+            self.register_buffer("last", None)
+
+        def loss(self, phase, now, shared):
+            return Terms({phase: self.G(now.batch["x"]).mean()}, keep={"x": now.batch["x"]})
+
+        def commit(self, phase, keep):
+            self.queue = torch.cat([self.queue, keep["x"].flatten()])
+            self.last = keep["x"][-1]
+
+    one, other = updater_of(Growing((MAIN,))), updater_of(Growing((MAIN,)))
+    one.step(batch(1, 2, 3, 4))
+    other.load(copy.deepcopy(one.state()) | {"step": 1})
+    assert other.pipeline.queue.tolist() == [1, 2, 3, 4] and other.pipeline.last.item() == 4
+    other.step(batch(5, 6, 7, 8))
+    assert len(other.pipeline.queue) == 8

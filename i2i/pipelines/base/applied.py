@@ -98,11 +98,12 @@ class Applied:
         if not self.is_alone and len(images) > 1:
             rng = _generator(seed_of(0))
             untouched = rng.get_state()
-            y = self._translate(torch.stack(list(images)), direction, rng, arithmetic, options)
-            if torch.equal(rng.get_state(), untouched):
+            with self._seeded(seed_of(0)) as has_drawn:
+                y = self._translate(torch.stack(list(images)), direction, rng, arithmetic, options)
+                self._draws = has_drawn() or not torch.equal(rng.get_state(), untouched)
+            if not self._draws:
                 yield from y.split(len(y) // len(images))
                 return
-            self._draws = True
         for index, image in enumerate(images):
             seed = seed_of(index)
             with self._seeded(seed):
@@ -129,13 +130,18 @@ class Applied:
             For each latent ``[C, H, W]`` float32.
         """
         own = arithmetic or self.arithmetic
-        size = 1 if self.is_alone else len(z)
-        for first in range(0, len(z), size):
+        first = 0
+        while first < len(z):
+            size = 1 if self.is_alone else len(z)
             part = slice(first, first + size)
-            with self._seeded(seeds[first]), own.kernels(), own.autocast():
+            with self._seeded(seeds[first]) as has_drawn, own.kernels(), own.autocast():
                 labels = None if label is None else label[part].to(own.device)
                 y = self.pipeline.generate(z[part].to(own.device), labels, **options)
+                if size > 1 and has_drawn():
+                    self._draws = True  # what an image gets must not depend on the others: again, one by one
+                    continue
             yield from y.float()
+            first += size
 
     def scores(
         self, images: Sequence[Tensor], direction: str, arithmetic: Arithmetic | None = None, **options: Any
@@ -176,18 +182,20 @@ class Applied:
         return x.to(own.device, memory_format=own.memory_format)
 
     @contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        """Seeds the device's random state where networks draw from it, and puts it back."""
-        if not self.is_noisy:
-            yield
-            return
+    def _seeded(self, seed: int) -> Iterator[Callable[[], bool]]:
+        """Seeds the device's random state, from which networks may draw, and puts it back.
+
+        Yields:
+            Returns whether something has been drawn since.
+        """
         device = self.arithmetic.device
         if device.type == "cuda":  # the state of this device alone: others may be at work
             with torch.cuda.device(device):
                 before = torch.cuda.get_rng_state()
                 torch.cuda.manual_seed(seed)
+                seeded = torch.cuda.get_rng_state()
                 try:
-                    yield
+                    yield lambda: not torch.equal(seeded, torch.cuda.get_rng_state())
                 finally:
                     torch.cuda.set_rng_state(before)
             return
@@ -195,7 +203,9 @@ class Applied:
             if device.type == "mps":
                 torch.mps.manual_seed(seed)
             torch.default_generator.manual_seed(seed)
-            yield
+            state_of = torch.mps.get_rng_state if device.type == "mps" else torch.get_rng_state
+            seeded = state_of()
+            yield lambda: not torch.equal(seeded, state_of())
 
 
 def _generator(seed: int) -> torch.Generator:

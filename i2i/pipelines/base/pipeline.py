@@ -239,8 +239,16 @@ class Pipeline(nn.Module):
         }
 
     def load_own_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Restores what :meth:`own_state` returned, its tensors moved to the device."""
-        self.load_state_dict(_moved(state, device), strict=False)
+        """Restores what :meth:`own_state` returned, its tensors moved to the device; buffers may have grown since."""
+        moved = _moved(state, device)
+        for prefix, module in self.named_modules():
+            if prefix.partition(".")[0] in ("members", "objectives"):
+                continue
+            for name, buffer in module._buffers.items():
+                value = moved.get(f"{prefix}.{name}" if prefix else name)
+                if isinstance(value, Tensor) and (buffer is None or buffer.shape != value.shape):
+                    module._buffers[name] = value.clone()
+        self.load_state_dict(moved, strict=False)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_TAKEN = ("step", "epoch", "images_per_second", "data_wait")  # names of the log's own
 Batch = Mapping[str, Any]
 Shared = Mapping[str, Tensor]
 
@@ -77,19 +78,31 @@ def each_of(given: Any, phase: str) -> Iterator[Terms]:
     """Yields what the loss of a phase gives: one :class:`Terms`, or each of several.
 
     Raises:
-        TypeError: It gives something else, or no loss at all.
+        TypeError: It gives something else, one name twice, or no loss at all.
     """
     example = 'return Terms({"G": value}), or yield several'
     if not isinstance(given, Terms | Iterator):
         raise TypeError(f"the loss of phase {phase!r} gives {type(given).__name__}, expected Terms: {example}")
-    count = 0
+    seen: set[str] = set()
+    has_loss = False
     for terms in iter([given]) if isinstance(given, Terms) else given:
         if not isinstance(terms, Terms):
             raise TypeError(f"the loss of phase {phase!r} gives {type(terms).__name__}, expected Terms: {example}")
-        odd = [name for name, value in terms.losses.items() if not isinstance(value, Tensor) or value.ndim]
+        for what, values in (("loss", terms.losses), ("statistic", terms.statistics)):
+            odd = [name for name, value in values.items() if not isinstance(value, Tensor) or value.ndim]
+            if odd:
+                raise TypeError(f"the {what} {odd[0]!r} of phase {phase!r} is no scalar tensor")
+        odd = [name for name, value in terms.keep.items() if not isinstance(value, Tensor)]
         if odd:
-            raise TypeError(f"the loss {odd[0]!r} of phase {phase!r} is no scalar tensor")
-        count += len(terms.losses)
+            raise TypeError(
+                f"phase {phase!r} keeps {odd[0]!r}, which is {type(terms.keep[odd[0]]).__name__}, no tensor"
+            )
+        for name in (*terms.losses, *terms.statistics, *(f"keep {name}" for name in terms.keep)):
+            if name in seen or name in _TAKEN:
+                owner = "the log" if name in _TAKEN else "another loss, statistic or kept value"
+                raise TypeError(f"{name!r} of phase {phase!r} has the name of {owner}")
+            seen.add(name)
+        has_loss |= bool(terms.losses)
         yield terms
-    if not count:
+    if not has_loss:
         raise TypeError(f"the loss of phase {phase!r} gives Terms without a loss: {example}")
