@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from i2i.core.config.document import Node
-from i2i.core.errors import ConfigError, Problem
+from i2i.core.errors import ConfigError, DataError, Problem
 from i2i.core.registry import did_you_mean
 from i2i.pipelines.base import Direction, Pipeline
 from i2i.run.checks import Data
@@ -60,7 +60,8 @@ def check_declared(root: Node, pipeline: Pipeline, data: Data, settings: Trainer
         ConfigError: Holds every problem found.
     """
     node = root.find(["pipeline"])
-    problems = [*_direction_problems(node, pipeline, data), *_phase_problems(root, node, pipeline)]
+    problems = [*_name_problems(data), *_direction_problems(node, pipeline, data)]
+    problems += _phase_problems(root, node, pipeline)
     if settings.ema is not None and not pipeline.averaged:
         message = "averages nothing: no network that a direction uses is trained"
         problems.append(root.problem(message, "trainer", "ema", hints=["leave it out"]))
@@ -90,6 +91,22 @@ def unreached(root: Node, timetable: Timetable, steps: int) -> list[Problem]:
         )
         for stage in timetable.unreached(steps)[:1]
     ]
+
+
+def _name_problems(data: Data) -> Iterator[Problem]:
+    """Finds names of classes and attributes that a bundle could not hold."""
+    try:
+        names = {"class_names": data.dataset.class_names, "attributes": data.dataset.attributes}
+        count, named = data.dataset.num_classes, len(data.dataset.class_names)
+    except DataError:  # they are read off files, which are not here yet
+        return
+    for key, held in names.items():
+        strange = [name for name in held if not isinstance(name, str)]
+        if strange:
+            yield data.node.problem(f"its {key} hold {strange[0]!r}, expected text", "type")
+    if count != named:
+        hints = ["class_names = ('day', 'night'): num_classes follows"]
+        yield data.node.problem(f"has num_classes {count}, and {named} class_names", "type", hints=hints)
 
 
 def _direction_problems(node: Node, pipeline: Pipeline, data: Data) -> Iterator[Problem]:

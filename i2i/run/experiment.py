@@ -27,7 +27,7 @@ from i2i.pipelines.base import Direction, Phase, Pipeline, WeightedLosses
 from i2i.run import checks
 from i2i.run.declared import check_declared, check_trial, signature_problem
 from i2i.run.held_out import check_trackers, check_validation
-from i2i.run.trial import Trial, check_needs, check_networks, try_step
+from i2i.run.trial import Trial, check_needs, check_networks, try_directions, try_step
 from i2i.training import distributed
 from i2i.training.timetable import Timetable
 
@@ -105,6 +105,7 @@ class Experiment:
         smallest = min(stage.batch_size for stage in self.timetable.stages)
         count = smallest // (settings.accumulate * distributed.world_size())  # more processes than images: said later
         self.trial: Trial = try_step(pipeline, self.pipeline_node, data, max(count, 1))
+        try_directions(pipeline, self.pipeline_node, data, self.reads_labels)
         self.notes = check_trial(root, pipeline, self.trial, data, loss_nodes)
 
     @classmethod

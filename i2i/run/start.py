@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from i2i.core.errors import I2IError, one_line
-from i2i.core.plugins import installed_version
+from i2i.core.plugins import installed_version, loaded_files
 from i2i.core.progress import say
 from i2i.inference.bundle.bundle import save_bundle
 from i2i.inference.trying import try_bundle
@@ -158,11 +158,21 @@ def _finish(experiment: Experiment, trainer: Trainer, code: int, report: Report)
 def _use_of(experiment: Experiment, folder: Path) -> str:
     """Returns the command that uses a model."""
     directions = experiment.own_directions.values()
+    plugins = "".join(f" --plugin {_from_here(Path(file))}" for file in loaded_files())
     if any(one.source and one.target for one in directions):
-        return f"translate with  python tools/translate.py {folder} INPUT OUTPUT"
+        return f"translate with  {_command('translate')} {folder} INPUT OUTPUT{plugins}"
     if any(not one.source for one in directions):
-        return f"make images with  python tools/generate.py {folder} OUTPUT"
+        return f"make images with  {_command('generate')} {folder} OUTPUT{plugins}"
     return f"the model is {folder / 'model.safetensors'}"
+
+
+def _command(name: str) -> str:
+    """Returns how a command is called from here: in a checkout, or installed."""
+    return f"python tools/{name}.py" if Path(f"tools/{name}.py").is_file() else f"i2i {name}"
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _check_shares(experiment: Experiment) -> None:

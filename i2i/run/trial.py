@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from i2i.core.config.document import Node
 from i2i.core.errors import ConfigError, DataError, one_line
 from i2i.core.registry import REGISTRIES
-from i2i.pipelines.base import LossRole, NetworkRole, Now, Phase, Pipeline, each_of, fitted
+from i2i.pipelines.base import Applied, LossRole, NetworkRole, Now, Phase, Pipeline, each_of, fitted
 from i2i.run.checks import Data, Problems
 from i2i.run.network_plans import NetworkPlan, Takes, build_on_meta, plan_networks
+from i2i.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,54 @@ def try_step(pipeline: Pipeline, node: Node, data: Data, count: int = 2) -> Tria
             hook.remove()
         pipeline.objectives = objectives
     return trial
+
+
+def try_directions(pipeline: Pipeline, node: Node, data: Data, reads_labels: bool) -> None:
+    """Uses each direction once without memory, as the finished model will be.
+
+    Args:
+        pipeline: With networks on the meta device.
+        node: The pipeline's, for messages.
+        data: Tells sizes, channels and labels.
+        reads_labels: Whether images from noise get a label.
+
+    Raises:
+        ConfigError: One fails, calls a network that it does not name, or gives other channels than its target has.
+    """
+    if data.size is None:
+        return
+    problems = []
+    meta = torch.device("meta")
+    applied = Applied(pipeline, Precision("fp32", meta), pipeline.norm_policy, pipeline.dropout_policy)
+    batch = data.sample(1)
+    for name, direction in pipeline.directions.items():
+        called: dict[str, Call] = {}
+        hooks = [network.register_forward_hook(_remember(key, called)) for key, network in pipeline.members.items()]
+        try:
+            with torch.no_grad(), applied.policies():
+                if not direction.source:
+                    label = batch.get("label") if reads_labels else None
+                    made = applied.generated(torch.empty(1, *pipeline.latent_shape, device=meta), label, [0])
+                elif direction.target:
+                    made = applied.outputs([batch[direction.source][0]], name, lambda _: 0)
+                else:
+                    made = applied.scores([batch[direction.source][0]], name)
+                shapes = [list(one.shape) for one in made]
+        except Exception as error:  # plugins may raise anything
+            if not _needs_numbers(error):  # the finished model is tried with numbers
+                problems.append(node.problem(f"its direction {name!r} fails: {one_line(error)}", "type"))
+            continue
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if strange := [letter for letter in called if letter not in direction.networks]:
+            message = f"its direction {name!r} calls {' and '.join(strange)}, and does not name it among its networks"
+            problems.append(node.problem(message, "type"))
+        elif direction.target and (wrong := [s for s in shapes if s[-3] != data.count((direction.target,))]):
+            message = f"its direction {name!r} makes {wrong[0][-3]} channels, {direction.target} has"
+            problems.append(node.problem(f"{message} {data.count((direction.target,))}", "type"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _is_trained(pipeline: Pipeline, phase: Phase) -> bool:

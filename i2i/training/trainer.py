@@ -209,6 +209,7 @@ class Trainer:
         # Of several processes, none can stop before the others know.
         is_alone = distributed.world_size() == 1
         stopping = (lambda: stop.number is not None) if is_alone else (lambda: False)
+        is_first = True
         with closing(self.run.loader.batches(stream, self.updater.base_seed, stopping)) as batches:
             while True:
                 started = time.perf_counter()
@@ -219,8 +220,20 @@ class Trainer:
                     raise
                 if batch is None:
                     return
+                if is_first:
+                    self._check(batch)
+                    is_first = False
                 meter.waited += time.perf_counter() - started
                 yield batch
+
+    def _check(self, batch: Batch) -> None:
+        """Checks a first batch, before anything is trained on it."""
+        try:
+            for line in self.run.dataset.check_batch(batch):
+                if distributed.is_main():
+                    say(line)
+        except DataError as error:
+            raise TrainingError(error.message, error.hints) from error
 
     def _span(self, step: int) -> tuple[int, int]:
         """Returns the images before a step, and those of it."""

@@ -140,7 +140,7 @@ class Drawing(torch.nn.Module):
         self.w, self.shape = torch.nn.Parameter(torch.zeros(())), (out_channels, *size)
 
     def forward(self, z):
-        return torch.randn(len(z), *self.shape) / 4 + self.w
+        return torch.randn(len(z), *self.shape, device=z.device) / 4 + self.w
 
 
 def test_numbers_that_a_network_draws_are_those_of_the_seed(tmp_path):

@@ -280,7 +280,10 @@ def test_a_domain_that_the_data_do_not_give():
 def test_a_step_is_tried_with_as_many_images_as_it_has():
     class Normalised(Affine):
         def forward(self, x, label=None):
-            return nn.functional.batch_norm(self.conv(x).mean((2, 3)), None, None, training=True)[:, :, None, None] + x
+            y = self.conv(x)
+            if self.training:
+                y = y + nn.functional.batch_norm(y.mean((2, 3)), None, None, training=True)[:, :, None, None]
+            return y
 
     GENERATORS.register("normalised")(Normalised)
     assert experiment(generator={"type": "normalised"}).trial.is_whole
@@ -374,3 +377,53 @@ def test_a_class_that_is_no_pipeline():
     PIPELINES.register("own")(Affine)
     with pytest.raises(ConfigError, match="does not derive from i2i.Pipeline"):
         Experiment.load(DOCUMENT)
+
+
+class Deaf(Own):
+    """Its direction is another thing than its training."""
+
+    directions: ClassVar[Any] = {"reconstruct": Direction(("G",), source="image", target="image")}
+    networks: ClassVar[Mapping[str, NetworkRole]] = Own.networks | {
+        "other": NetworkRole("generator", {"H": Channels(("image",), ("image",))})
+    }
+
+
+def refuses(self, x, direction, rng):
+    raise KeyError("nothing")
+
+
+DEAF = {
+    "no method": (
+        {"directions": {"there and back": Direction(("G", "H"), source="image", target="image")}},
+        "direction 'there and back' fails: ",
+    ),
+    "an error": ({"translate": refuses}, "direction 'reconstruct' fails: 'nothing'"),
+    "another network": (
+        {"translate": lambda self, x, direction, rng: self.H(self.G(x))},
+        "direction 'reconstruct' calls H, and does not name it among its networks",
+    ),
+    "other channels": (
+        {"translate": lambda self, x, direction, rng: self.G(x).repeat(1, 3, 1, 1)},
+        "direction 'reconstruct' makes 3 channels, image has 1",
+    ),
+    "no generate": ({"directions": {"noise": Direction(("G",), target="image")}}, "direction 'noise' fails: "),
+}
+
+
+@pytest.mark.parametrize("name", DEAF)
+def test_each_direction_is_tried_before_training(name):
+    attributes, message = DEAF[name]
+    assert message in error_of(type("Deaf", (Deaf,), attributes), other={"type": "affine"})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"class_names": (3, 7)}, "its class_names hold 3, expected text"),
+        ({"attributes": ("old", None)}, "its attributes hold None, expected text"),
+        ({"num_classes": 4}, "has num_classes 4, and 0 class_names"),
+    ],
+)
+def test_names_that_a_bundle_could_not_hold(attributes, message):
+    DATASETS.register("photos")(type("Named", (Photos,), {"codecs": {"image": ImageCodec(1)}, **attributes}))
+    assert message in error_of(data={"type": "photos"})

@@ -6,7 +6,7 @@ out of data before the others.
 """
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -107,6 +107,10 @@ class BatchStream(Sampler[list[Draw]]):
             self._told = position + max(count // 32, 1)
 
 
+_MOST = 1.01  # of [-1, 1], with room for rounding
+_CHECK = ["i2i.testing.check_dataset tells more"]
+
+
 class SeededDataset(data.Dataset[dict[str, Any] | DataError]):
     """Gives a data set its random numbers: each item depends on seed, epoch and index alone.
 
@@ -163,10 +167,32 @@ class SeededDataset(data.Dataset[dict[str, Any] | DataError]):
     def _item(self, epoch: int, index: int) -> dict[str, Any]:
         item = self.dataset.get(index, self._rng(epoch, index))
         if "label" in item:
-            self._check_label(item["label"])
+            item = {**item, "label": self._checked_label(item["label"])}
         return self._renamed(item)
 
-    def _check_label(self, label: Any) -> None:
+    def check_batch(self, batch: Mapping[str, Any]) -> Iterator[str]:
+        """Checks the first batch of a run against what the data set says of itself.
+
+        Yields:
+            Lines that are worth to be said.
+
+        Raises:
+            DataError: Training would take the images for something else.
+        """
+        for domain, codec in self.codecs.items():
+            images = batch.get(domain)
+            if not isinstance(images, torch.Tensor) or not images.is_floating_point() or images.ndim != 4:
+                what = f"of {images.dtype}" if isinstance(images, torch.Tensor) else f"of {type(images).__name__}"
+                raise DataError(f"the data set's {domain!r} is {what}, expected float32 [C, H, W]", _CHECK)
+            if images.shape[1] != codec.channels:
+                message = f"the data set's {domain!r} has {images.shape[1]} channels, and its codec {codec.channels}"
+                raise DataError(message, _CHECK)
+            if (most := float(images.abs().amax())) > _MOST:
+                raise DataError(f"the data set's {domain!r} has values up to {most:g}, expected -1 to 1", _CHECK)
+        if "label" in batch and not self.num_classes and not self.dataset.num_attributes:
+            yield "labels: the data set names neither class_names nor attributes: they are ignored"
+
+    def _checked_label(self, label: Any) -> torch.Tensor:
         """Refuses a class that there is not: networks would take it for none at all, without a word."""
         classes, attributes = self.num_classes, self.dataset.num_attributes
         value = torch.as_tensor(label)
@@ -174,6 +200,7 @@ class SeededDataset(data.Dataset[dict[str, Any] | DataError]):
             raise ValueError(f"its label is {label}, expected a class from 0 to {classes - 1}")
         if attributes and not classes and value.shape != (attributes,):
             raise ValueError(f"its label has the shape {list(value.shape)}, expected {attributes} attributes")
+        return value
 
     def _renamed(self, values: dict[str, Value]) -> dict[str, Value]:
         return {_swapped(key): value for key, value in values.items()} if self.swap else values

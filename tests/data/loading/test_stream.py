@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from i2i.core.errors import DataError
 from i2i.data.base import Dataset
 from i2i.data.loading.loader import Loader
 from i2i.data.loading.stream import BatchStream, SeededDataset
@@ -116,4 +117,37 @@ def test_labels_that_the_data_set_does_not_declare_are_refused(label, declared, 
     ("label", "declared"), [(2, {"class_names": "abc"}), (torch.ones(2), {"attributes": ["x", "y"]}), (9, {})]
 )
 def test_other_labels_pass(label, declared):
-    assert SeededDataset(Labelled(label, **declared), 0)[0, 1]["label"] is label
+    assert SeededDataset(Labelled(label, **declared), 0)[0, 1]["label"].equal(torch.as_tensor(label))
+
+
+class Declared(Dataset):
+    codecs: ClassVar = {"image": ImageCodec(1)}
+
+    def __len__(self):
+        return 1
+
+    def get(self, index, rng):
+        raise AssertionError
+
+
+IMAGES = torch.zeros(2, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({}, "'image' is of NoneType"),
+        ({"image": IMAGES.to(torch.uint8)}, "'image' is of torch.uint8"),
+        ({"image": IMAGES.repeat(1, 3, 1, 1)}, "'image' has 3 channels, and its codec 1"),
+        ({"image": IMAGES + 255}, "'image' has values up to 255, expected -1 to 1"),
+    ],
+)
+def test_a_first_batch_that_is_not_what_the_data_set_says(batch, message):
+    with pytest.raises(DataError, match=message):
+        list(SeededDataset(Declared(), 0).check_batch(batch))
+
+
+def test_labels_without_names_are_told():
+    told = list(SeededDataset(Declared(), 0).check_batch({"image": IMAGES, "label": torch.zeros(2)}))
+    assert told == ["labels: the data set names neither class_names nor attributes: they are ignored"]
+    assert not list(SeededDataset(Declared(), 0).check_batch({"image": IMAGES - 1}))
