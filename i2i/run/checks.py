@@ -231,12 +231,25 @@ def make_data(root: Node) -> Data:
     dataset = problems.attempt(make, DATASETS, own)
     problems.stop_if_any()
     assert settings is not None  # it had no problem
+    _check_declared(dataset, own)
     data = Data(own, settings, adapted(dataset))
     if data.size is not None and data.size[0] * data.size[1] > MAX_PIXELS:
         raise ConfigError(
             [own.problem(f"images of {data.size[0]}x{data.size[1]} are larger than any that can be trained on")]
         )
     return data
+
+
+def _check_declared(dataset: Any, node: Node) -> None:
+    """Refuses a data set that lacks what each one has."""
+    is_there = {
+        'codecs: codecs = {"image": ImageCodec(3)}': isinstance(getattr(dataset, "codecs", None), Mapping),
+        "__len__(self)": getattr(type(dataset), "__len__", Dataset.__len__) is not Dataset.__len__,
+        "get(self, index, rng)": getattr(type(dataset), "get", Dataset.get) is not Dataset.get,
+    }
+    missing = [name for name, there in is_there.items() if not there]
+    if missing:
+        raise ConfigError([node.problem(f"{type(dataset).__name__} declares no {missing[0]}", "type")])
 
 
 def make_schedule(root: Node) -> Schedule:

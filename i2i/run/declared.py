@@ -6,8 +6,8 @@ from typing import Any
 
 from i2i.core.config.document import Node
 from i2i.core.errors import ConfigError, DataError, Problem
-from i2i.core.registry import did_you_mean
-from i2i.pipelines.base import Direction, Pipeline
+from i2i.core.registry import REGISTRIES, did_you_mean
+from i2i.pipelines.base import Direction, NetworkRole, Phase, Pipeline
 from i2i.run.checks import Data
 from i2i.run.trial import Trial
 from i2i.training.settings import TrainerSettings
@@ -31,11 +31,34 @@ def signature_problem(component: Any, node: Node) -> Problem | None:
             parameters = [one for one in inspect.signature(method).parameters if one != "self"]
             old = f"{name}({', '.join(parameters)})"
             return node.problem(f"{old} is not called any more; now it is {_NOW}", "type", hints=_PAGE)
+    for role, spec in component.networks.items():
+        if not isinstance(spec, NetworkRole):
+            return node.problem(
+                f"its role {role!r} is {type(spec).__name__}, expected NetworkRole", "type", hints=_PAGE
+            )
+        if spec.kind not in REGISTRIES:
+            near = did_you_mean(spec.kind, REGISTRIES)
+            return node.problem(f"its role {role!r} is of the unknown kind {spec.kind!r}{near}", "type")
     declared = getattr(component, "directions", {})
     if isinstance(declared, Mapping) and any(isinstance(value, str) for value in declared.values()):
         old, letter = next(iter(declared.items()))
         new = f'Direction(({letter!r},), "a", "b")'
         return node.problem(f"directions hold {letter!r} for {old!r}; now it is {new}", "type", hints=_PAGE)
+    return None
+
+
+def shape_problem(pipeline: Pipeline, node: Node) -> Problem | None:
+    """Finds a pipeline that lacks what each one has, once it is built."""
+    if "members" not in vars(pipeline).get("_modules", {}):
+        message = "its __init__ does not begin with super().__init__(networks, losses)"
+        return node.problem(message, "type", hints=_PAGE)
+    expected = {"phases": 'phases = (Phase("G", ("G",), "generator"),)', "directions": "directions = {…: Direction(…)}"}
+    for name, example in expected.items():
+        if not isinstance(getattr(pipeline, name, None), Sequence if name == "phases" else Mapping):
+            return node.problem(f"it declares no {name}: {example}", "type", hints=_PAGE)
+    strange = [phase for phase in pipeline.phases if not isinstance(phase, Phase)]
+    if strange:
+        return node.problem(f"its phases hold {type(strange[0]).__name__}, expected Phase", "type", hints=_PAGE)
     return None
 
 

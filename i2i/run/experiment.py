@@ -25,7 +25,7 @@ from i2i.inference.bundle.bundle import BundleInfo, as_users_say, misfit, read_i
 from i2i.inference.bundle.place import find_bundle
 from i2i.pipelines.base import Direction, Phase, Pipeline, WeightedLosses
 from i2i.run import checks
-from i2i.run.declared import check_declared, check_trial, signature_problem
+from i2i.run.declared import check_declared, check_trial, shape_problem, signature_problem
 from i2i.run.held_out import check_trackers, check_validation
 from i2i.run.trial import Trial, check_needs, check_networks, try_directions, try_step
 from i2i.training import distributed
@@ -295,6 +295,8 @@ class Experiment:
                 makers = [partial(build, find_component(LOSSES, node), node.without(["weight"])) for node in nodes]
                 losses[role] = WeightedLosses([on_meta(make) if meta else make() for make in makers], weights)
         pipeline: Pipeline = build(self.pipeline_class, self.pipeline_node, {"networks": networks, "losses": losses})
+        if problem := shape_problem(pipeline, self.pipeline_node):
+            raise ConfigError([problem])
         return pipeline
 
     def dataset_problem(self, message: str, hints: Iterable[str] = ()) -> ConfigError:

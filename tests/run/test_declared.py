@@ -427,3 +427,52 @@ def test_each_direction_is_tried_before_training(name):
 def test_names_that_a_bundle_could_not_hold(attributes, message):
     DATASETS.register("photos")(type("Named", (Photos,), {"codecs": {"image": ImageCodec(1)}, **attributes}))
     assert message in error_of(data={"type": "photos"})
+
+
+def bare(**attributes):
+    """A pipeline with the attributes of :class:`Own` that are not named here."""
+    names = {"networks", "losses", "phases", "directions", "loss"} - set(attributes)
+    kept = {name: getattr(Own, name) for name in names} | attributes
+    return type("Bare", (Pipeline,), {name: value for name, value in kept.items() if value is not None})
+
+
+def forgets(self, networks, losses):
+    self.networks_given = networks
+
+
+BARE = {
+    "no phases": ({"phases": None}, "it declares no phases: phases = (Phase("),
+    "no directions": ({"directions": None}, "it declares no directions: directions = {"),
+    "one phase": ({"phases": Phase("G", ("G",), "generator")}, "it declares no phases"),
+    "no super": ({"__init__": forgets}, "its __init__ does not begin with super().__init__(networks, losses)"),
+    "a kind": ({"networks": {"generator": NetworkRole("generater", {"G": Channels()})}},
+               "its role 'generator' is of the unknown kind 'generater', did you mean 'generator'?"),
+    "no role": ({"networks": {"generator": ("G",)}}, "its role 'generator' is tuple, expected NetworkRole"),
+    "a loss": ({"loss": lambda self, phase, now, shared: Terms({"G": self.objective("extre")(0, 0)})},
+               "no loss has the role 'extre'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_what_each_pipeline_has(name):
+    attributes, message = BARE[name]
+    assert message in error_of(bare(**attributes))
+
+
+TEXTS = [lambda: Channels(inputs="image"), lambda: LossRole("pairwise"), lambda: Phase("G", "G", "generator")]
+
+
+@pytest.mark.parametrize("make", TEXTS)
+    "make", [lambda: Channels(inputs="image"), lambda: LossRole("pairwise"), lambda: Phase("G", "G", "g")]
+)
+def test_a_text_is_no_tuple(make):
+    with pytest.raises(TypeError, match="is a tuple: "):
+        make()
+
+
+@pytest.mark.parametrize("missing", ["codecs", "__len__", "get"])
+def test_what_each_data_set_has(missing):
+    kept = {name: value for name, value in vars(Photos).items() if name in ("codecs", "size", "__len__", "get")}
+    del kept[missing]
+    DATASETS.register("photos")(type("Bare", (Dataset,), kept))
+    assert f"data.type: Bare declares no {missing}" in error_of(data={"type": "photos"})

@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
+
+
+def _check_tuple(owner: Any, name: str) -> None:
+    """Refuses a text in the place of a tuple: ``("a")`` is one, and its letters would count."""
+    value = getattr(owner, name)
+    if isinstance(value, str):
+        raise TypeError(f"{name} of {type(owner).__name__} is a tuple: {name}=({value!r},)")
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,10 @@ class Channels:
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            _check_tuple(self, name)
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,7 @@ class LossRole:
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.families, str):
-            raise TypeError(f"LossRole takes a tuple of families: LossRole(({self.families!r},))")
+        _check_tuple(self, "families")
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ class Phase:
     constant_shared: bool = False
 
     def __post_init__(self) -> None:
+        _check_tuple(self, "trains")
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every} in phase {self.name!r}")
         if not 0 < self.part <= 1:

@@ -165,7 +165,13 @@ class Pipeline(nn.Module):
     # -- what a subclass uses ------------------------------------------------------------------------------------------
 
     def objective(self, role: str) -> WeightedLosses:
-        """Returns the losses that play a role."""
+        """Returns the losses that play a role.
+
+        Raises:
+            ValueError: The role has none; :meth:`has` tells whether one that is not required has.
+        """
+        if role not in self.objectives:
+            raise ValueError(f"no loss has the role {role!r}; roles here: {', '.join(self.objectives) or 'none'}")
         return cast(WeightedLosses, self.objectives[role])
 
     def has(self, role: str) -> bool:
