@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from i2i.core.errors import CheckpointError, ConfigError, DataError, I2IError, RegistryError, TrainingError
-    from i2i.core.numerics import full_precision
+    from i2i.core.numerics import full_precision, without_autocast
     from i2i.core.registry import (
         DATASETS,
         DISCRIMINATORS,
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         Nested,
     )
     from i2i.data.base import Dataset
-    from i2i.data.finding.files import list_images
+    from i2i.data.finding.files import UnusableFiles, list_images
+    from i2i.data.loading.caching import Cacheable
     from i2i.images.codecs import ImageCodec, LabelClass, LabelCodec
     from i2i.images.files import load_image, save_image
     from i2i.inference.generator import Generator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from i2i.networks.blocks.conditions import label_vector
     from i2i.networks.blocks.normalization import InstanceNorm2d
     from i2i.pipelines.base import (
+        Batch,
         Channels,
         Direction,
         LossRole,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         Now,
         Phase,
         Pipeline,
+        Shared,
         Stage,
         Terms,
         View,
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "core.errors": ["CheckpointError", "ConfigError", "DataError", "I2IError", "RegistryError", "TrainingError"],
-    "core.numerics": ["full_precision"],
+    "core.numerics": ["full_precision", "without_autocast"],
     "core.registry": [
         "DATASETS",
         "DISCRIMINATORS",
@@ -69,7 +72,8 @@ _HOMES = {
         "Nested",
     ],
     "data.base": ["Dataset"],
-    "data.finding.files": ["list_images"],
+    "data.finding.files": ["UnusableFiles", "list_images"],
+    "data.loading.caching": ["Cacheable"],
     "images.codecs": ["ImageCodec", "LabelClass", "LabelCodec"],
     "images.files": ["load_image", "save_image"],
     "inference.generator": ["Generator"],
@@ -80,6 +84,7 @@ _HOMES = {
     "networks.blocks.conditions": ["label_vector"],
     "networks.blocks.normalization": ["InstanceNorm2d"],
     "pipelines.base": [
+        "Batch",
         "Channels",
         "Direction",
         "LossRole",
@@ -87,6 +92,7 @@ _HOMES = {
         "Now",
         "Phase",
         "Pipeline",
+        "Shared",
         "Stage",
         "Terms",
         "View",
@@ -104,6 +110,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AdversarialLoss",
+    "Batch",
+    "Cacheable",
     "Channels",
     "CheckpointError",
     "ConfigError",
@@ -134,11 +142,13 @@ __all__ = [
     "Phase",
     "Pipeline",
     "RegistryError",
+    "Shared",
     "Stage",
     "TRACKERS",
     "Terms",
     "TrainingError",
     "Translator",
+    "UnusableFiles",
     "View",
     "WeightedLosses",
     "accuracy",
@@ -154,6 +164,7 @@ __all__ = [
     "r1_penalty",
     "save_image",
     "train",
+    "without_autocast",
 ]
 
 

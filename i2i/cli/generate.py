@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise I2IError(f"OUTPUT {output}: images cannot be written as {format!r}, only as {', '.join(WRITERS)}")
     if grid and not is_file:
         raise I2IError(f"--grid: OUTPUT {output} is a folder", ["a grid is one file, such as sheet.png"])
+    if is_file and args.format and output.suffix.lower().removeprefix(".") != format:
+        raise I2IError(f"--format {args.format}: OUTPUT {output} says {output.suffix}", ["leave --format out"])
     if is_file and output.exists() and not args.overwrite:
         raise I2IError(f"OUTPUT {output}: exists already", ["replace it with --overwrite"])
 
@@ -112,6 +114,8 @@ def _load(args: argparse.Namespace) -> tuple["Generator", str]:
 
     options = parse_options(args.option)
     if args.truncation is not None:
+        if "truncation" in options:
+            raise I2IError("--truncation and --option truncation: one of them is enough")
         options["truncation"] = args.truncation
     path = find_bundle(args.model, args.best)
     loaded = Generator.load(path, device=args.device, precision=args.precision, plugins=args.plugin, options=options)
@@ -128,10 +132,14 @@ def _label_of(generator: "Generator", args: argparse.Namespace, seeds: list[int]
         label = {}
         for text in args.label:
             name, _, value = text.partition("=")
+            if name in label:
+                raise I2IError(f"--label {text}: {name} is set twice")
             try:
                 label[name] = float(value)
             except ValueError:
-                raise I2IError(f"--label {text}: expected NAME=NUMBER") from None
+                label[name] = math.nan
+            if not math.isfinite(label[name]):
+                raise I2IError(f"--label {text}: expected NAME=NUMBER")
         generator.labels(seeds[:1], label)  # an unknown name ends here
         return label
     if generator.info.classes:

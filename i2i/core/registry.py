@@ -107,7 +107,9 @@ class Registry:
             if entry not in found.setdefault(entry.name, []):  # an editable install can be listed twice
                 found[entry.name].append(entry)
         for name, entry in self._local.items():
-            found.setdefault(name, []).append(entry)
+            others = found.setdefault(name, [])
+            if all(entry.target != other.target for other in others):  # or a package registers what it also lists
+                others.append(entry)
         return dict(sorted(found.items()))
 
     def names(self) -> list[str]:

@@ -142,6 +142,8 @@ def _plan_trained(role: str, spec: NetworkRole, node: Node, takes: Takes) -> dic
         raise ConfigError(extra)
     if not isinstance(bundle.value, str):
         raise ConfigError([bundle.problem("expected the path of a bundle or a run folder")])
+    if network is not None and not isinstance(network.value, str):
+        raise ConfigError([network.problem("expected the letter of a network in the bundle, such as G")])
     if network is not None and len(spec.makes) > 1:
         raise ConfigError([network.problem(f"this role makes {' and '.join(spec.makes)}: one letter does not do")])
     try:

@@ -463,8 +463,6 @@ TEXTS = [lambda: Channels(inputs="image"), lambda: LossRole("pairwise"), lambda:
 
 
 @pytest.mark.parametrize("make", TEXTS)
-    "make", [lambda: Channels(inputs="image"), lambda: LossRole("pairwise"), lambda: Phase("G", "G", "g")]
-)
 def test_a_text_is_no_tuple(make):
     with pytest.raises(TypeError, match="is a tuple: "):
         make()

@@ -80,6 +80,8 @@ def generate_folder(
             waiting = []
             for seed in seeds:
                 output, path = _place(target, seed)
+                if path.is_dir():
+                    raise DataError(f"{path}: is a folder, where an image is to be", ["choose another OUTPUT"])
                 if not path.exists() or overwrite:
                     waiting.append(seed)
                 elif manifest.is_done(output, f"seed {seed}", 0):
