@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from i2i.core.config.document import Node
 from i2i.core.errors import ConfigError, DataError, one_line
 from i2i.core.registry import REGISTRIES
-from i2i.pipelines.base import Applied, LossRole, NetworkRole, Now, Phase, Pipeline, each_of, fitted
+from i2i.pipelines.base import Applied, Direction, LossRole, NetworkRole, Now, Phase, Pipeline, each_of, fitted
 from i2i.run.checks import Data, Problems
 from i2i.run.network_plans import NetworkPlan, Takes, build_on_meta, plan_networks
 from i2i.training.precision import Precision
@@ -300,6 +300,8 @@ def try_directions(pipeline: Pipeline, node: Node, data: Data, reads_labels: boo
     applied = Applied(pipeline, Precision("fp32", meta), pipeline.norm_policy, pipeline.dropout_policy)
     batch = data.sample(1)
     for name, direction in pipeline.directions.items():
+        if _is_tried(pipeline, direction):
+            continue
         called: dict[str, Call] = {}
         hooks = [network.register_forward_hook(_remember(key, called)) for key, network in pipeline.members.items()]
         try:
@@ -327,6 +329,12 @@ def try_directions(pipeline: Pipeline, node: Node, data: Data, reads_labels: boo
             problems.append(node.problem(f"{message} {data.count((direction.target,))}", "type"))
     if problems:
         raise ConfigError(problems)
+
+
+def _is_tried(pipeline: Pipeline, direction: Direction) -> bool:
+    """Returns whether a direction is one network that :func:`try_network` has seen to make its target of its source."""
+    is_default = type(pipeline).translate is Pipeline.translate and direction.source and direction.target
+    return bool(is_default) and [_takes_images_alone(pipeline.members[x]) for x in direction.networks] == [True]
 
 
 def _is_trained(pipeline: Pipeline, phase: Phase) -> bool:
