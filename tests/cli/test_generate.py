@@ -84,6 +84,10 @@ def test_the_number_of_columns_is_the_root():
         (["out", "--class", "eleven"], "no class 'eleven'"),
         (["out", "--class", "3", "--label", "x=1"], "classes or attributes, not both"),
         (["out", "--label", "x"], "expected NAME=NUMBER"),
+        (["out", "--label", "x=nan"], "expected NAME=NUMBER"),
+        (["out", "--label", "x=1", "x=2"], "x is set twice"),
+        (["out", "--truncation", "1", "--option", "truncation=1"], "one of them is enough"),
+        (["out.png", "--format", "jpg"], "says .png"),
         (["out", "--label", "x=1"], "has classes, not attributes"),
         (["out", "--grid", "2x2"], "is a folder"),
         (["out.png", "--grid", "2"], "expected rows and columns"),
@@ -102,6 +106,13 @@ def test_bad_input_is_named_and_writes_nothing(digits, tmp_path, monkeypatch, ca
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_folder_in_the_place_of_an_image(digits, tmp_path, capsys):
+    (tmp_path / "out/seed0001.png").mkdir(parents=True)
+    for more in ((), ("--overwrite",)):
+        assert generate(digits, tmp_path / "out", "--seeds", "0-1", *more) == 2
+        assert "seed0001.png: is a folder, where an image is to be" in capsys.readouterr().err
 
 
 def test_a_translator_is_told_from_a_generator(model, digits, photos, tmp_path, capsys):

@@ -196,6 +196,15 @@ def test_the_decorator_registers_a_class():
         registry.register("taken")(Mine)
 
 
+def test_a_package_may_register_what_it_also_lists(packages):
+    """One file begun as a plugin file, and moved into a package with its decorators."""
+    registered = "from i2i.core.registry import GENERATORS\n" + CLASS.format(name="Moved")
+    registered += "\nGENERATORS.register('moved')(Moved)\n"
+    packages("i2i-fake", {"moved": "fake_moved:Moved"}, {"fake_moved.py": registered})
+    for _ in range(2):
+        assert GENERATORS.get("moved").__name__ == "Moved" and len(GENERATORS.entries()["moved"]) == 1
+
+
 def test_a_local_class_and_an_installed_one_of_the_same_name_clash(packages):
     packages("i2i-fake", {"both": "fake_both:Both"}, {"fake_both.py": CLASS.format(name="Both")})
     registry = Registry("generator", {}, "i2i.generators")
