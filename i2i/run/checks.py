@@ -231,7 +231,8 @@ def make_data(root: Node) -> Data:
     dataset = problems.attempt(make, DATASETS, own)
     problems.stop_if_any()
     assert settings is not None  # it had no problem
-    _check_declared(dataset, own)
+    if isinstance(dataset, Dataset):  # others are adapted
+        _check_declared(dataset, own)
     data = Data(own, settings, adapted(dataset))
     if data.size is not None and data.size[0] * data.size[1] > MAX_PIXELS:
         raise ConfigError(
@@ -240,7 +241,7 @@ def make_data(root: Node) -> Data:
     return data
 
 
-def _check_declared(dataset: Any, node: Node) -> None:
+def _check_declared(dataset: Dataset, node: Node) -> None:
     """Refuses a data set that lacks what each one has."""
     is_there = {
         'codecs: codecs = {"image": ImageCodec(3)}': isinstance(getattr(dataset, "codecs", None), Mapping),
