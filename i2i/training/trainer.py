@@ -280,18 +280,14 @@ class Trainer:
             if log:
                 self._log(log, losses, meter)
         paused = time.perf_counter()
-        if log and (self.step % settings.sample_every == 0 or last):
-            try:
+        try:
+            if log and (self.step % settings.sample_every == 0 or last):
                 self._sample(log)
-            except Exception:
-                self._save_alone()
-                raise
-        if self.run.validation and (self.step % self.run.validation.every == 0 or last):
-            try:
+            if self.run.validation and (self.step % self.run.validation.every == 0 or last):
                 self._validate(log, self.run.validation)
-            except Exception:
-                self._save_alone()
-                raise
+        except Exception:
+            self._save_alone()
+            raise
         if self.step % settings.checkpoint_every == 0 or last:
             self.save()
         meter.paused += time.perf_counter() - paused

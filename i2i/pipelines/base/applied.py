@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -58,7 +58,9 @@ class Applied:
         self.pipeline, self.arithmetic, self.keep_model_size = pipeline, arithmetic, keep_model_size
         self._policies = (norm_policy or pipeline.norm_policy, dropout_policy or pipeline.dropout_policy)
         self.is_noisy = depends_on_batch(pipeline, *self._policies)
-        self._draws = False  # set once the pipeline has been seen to use its rng
+        self._draws = False  # set once the pipeline has been seen to use its rng, or a network to draw by itself
+        self._watched: set[str] = set()  # directions of which that is known
+        self._lock = threading.Lock()
 
     def policies(self) -> AbstractContextManager[None]:
         """The state of the networks for translating; enter it around all calls below."""
@@ -98,16 +100,17 @@ class Applied:
         if not self.is_alone and len(images) > 1:
             rng = _generator(seed_of(0))
             untouched = rng.get_state()
-            with self._seeded(seed_of(0)) as has_drawn:
+            with self._seeded(seed_of(0), direction):
                 y = self._translate(torch.stack(list(images)), direction, rng, arithmetic, options)
-                self._draws = has_drawn() or not torch.equal(rng.get_state(), untouched)
+            self._draws |= not torch.equal(rng.get_state(), untouched)
             if not self._draws:
                 yield from y.split(len(y) // len(images))
                 return
         for index, image in enumerate(images):
             seed = seed_of(index)
-            with self._seeded(seed):
-                yield self._translate(image[None], direction, _generator(seed), arithmetic, options)
+            with self._seeded(seed, direction):
+                y = self._translate(image[None], direction, _generator(seed), arithmetic, options)
+            yield y  # outside: whoever takes it may translate with another model meanwhile
 
     def generated(
         self,
@@ -134,12 +137,11 @@ class Applied:
         while first < len(z):
             size = 1 if self.is_alone else len(z)
             part = slice(first, first + size)
-            with self._seeded(seeds[first]) as has_drawn, own.kernels(), own.autocast():
+            with self._seeded(seeds[first], ""), own.kernels(), own.autocast():
                 labels = None if label is None else label[part].to(own.device)
                 y = self.pipeline.generate(z[part].to(own.device), labels, **options)
-                if size > 1 and has_drawn():
-                    self._draws = True  # what an image gets must not depend on the others: again, one by one
-                    continue
+            if size > 1 and self._draws:  # what an image gets must not depend on the others: again, one by one
+                continue
             yield from y.float()
             first += size
 
@@ -182,30 +184,33 @@ class Applied:
         return x.to(own.device, memory_format=own.memory_format)
 
     @contextmanager
-    def _seeded(self, seed: int) -> Iterator[Callable[[], bool]]:
-        """Seeds the device's random state, from which networks may draw, and puts it back.
+    def _seeded(self, seed: int, direction: str) -> Iterator[None]:
+        """Seeds the device's random state where networks draw from it, and puts it back.
 
-        Yields:
-            Returns whether something has been drawn since.
+        Whether they do is seen at the first call of a direction. After that, those that do not are left alone: lanes
+        of a device then work at the same time.
         """
-        device = self.arithmetic.device
-        if device.type == "cuda":  # the state of this device alone: others may be at work
-            with torch.cuda.device(device):
-                before = torch.cuda.get_rng_state()
-                torch.cuda.manual_seed(seed)
-                seeded = torch.cuda.get_rng_state()
-                try:
-                    yield lambda: not torch.equal(seeded, torch.cuda.get_rng_state())
-                finally:
-                    torch.cuda.set_rng_state(before)
+        if not self.is_noisy and not self._draws and direction in self._watched:
+            yield
             return
-        with _NOISE, torch.random.fork_rng(devices=[]):
-            if device.type == "mps":
-                torch.mps.manual_seed(seed)
-            torch.default_generator.manual_seed(seed)
-            state_of = torch.mps.get_rng_state if device.type == "mps" else torch.get_rng_state
+        device = self.arithmetic.device
+        with self._lock, ExitStack() as stack:
+            if device.type == "cuda":  # the state of this device alone: others may be at work
+                stack.enter_context(torch.cuda.device(device))
+                stack.callback(torch.cuda.set_rng_state, torch.cuda.get_rng_state())
+                torch.cuda.manual_seed(seed)
+                state_of: Callable[[], Tensor] = torch.cuda.get_rng_state
+            else:
+                stack.enter_context(_NOISE)
+                stack.enter_context(torch.random.fork_rng(devices=[]))
+                if device.type == "mps":
+                    torch.mps.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)
+                state_of = torch.mps.get_rng_state if device.type == "mps" else torch.get_rng_state
             seeded = state_of()
-            yield lambda: not torch.equal(seeded, state_of())
+            yield
+            self._draws |= not torch.equal(seeded, state_of())
+            self._watched.add(direction)
 
 
 def _generator(seed: int) -> torch.Generator:
